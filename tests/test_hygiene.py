@@ -1,0 +1,109 @@
+"""What must be true of the repository as a whole: notebooks, package and README agree, and each keeps to its floor."""
+import json, os, re, shutil, subprocess, sys
+from pathlib import Path
+import pytest
+
+root = Path(__file__).resolve().parent.parent
+notebooks = sorted(p for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+names = [str(p.relative_to(root/'nbs')) for p in notebooks]
+number = {p.stem[3:]: int(p.stem[:2]) for p in notebooks if re.match(r'\d\d_', p.name)}
+experiments = [p for p in notebooks if not re.match(r'\d\d_|index', p.name)]
+each = pytest.mark.parametrize('path', notebooks, ids=names)
+
+def cells(path, kind='code'): return [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
+def source(cell): return ''.join(cell['source'])
+def outputs(path): return [o for c in cells(path) for o in c['outputs']]
+
+def run(*command, cwd=root):
+    env = {**os.environ, 'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+@pytest.fixture(scope='module')
+def copy(tmp_path_factory):
+    "The repository's notebooks, cleaned and exported afresh somewhere else."
+    to = tmp_path_factory.mktemp('copy')
+    for name in ('settings.ini', 'pyproject.toml'): shutil.copy(root/name, to)
+    shutil.copytree(root/'nbs', to/'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
+    run('nbdev_clean', '--fname', 'nbs', cwd=to)
+    run('nbdev_export', cwd=to)
+    return to
+
+
+@each
+def test_executed_without_errors(path):
+    assert outputs(path), 'has no outputs: execute it'
+    assert [o['evalue'] for o in outputs(path) if o['output_type'] == 'error'] == []
+
+@each
+def test_no_absolute_paths(path):
+    shown = [t for o in outputs(path) for t in (o.get('text'), *(v for k, v in o.get('data', {}).items() if k.startswith('text/')))]
+    text = re.sub(r'base64,[\w+/=]+', '', '\n'.join(''.join(t) for t in shown if t))
+    assert re.findall(r'(?<![\w.:/~-])/(?:work|root|tmp|home|Users|private|var)/\S*', text) == []
+    assert [source(c) for c in cells(path) if re.search(r'[\'"]/(?:work|root|home|Users)/', source(c))] == []
+
+@each
+def test_small(path):
+    assert path.stat().st_size < 600_000, 'is too large: smaller pictures (dpi <= 80), fewer of them'
+    assert [source(c).splitlines()[0] for c in cells(path) if len(source(c).splitlines()) > 45] == []
+
+@each
+def test_clean(path, copy):
+    assert path.read_text() == (copy/path.relative_to(root)).read_text(), 'run nbdev_clean (make install sets the hook that does it)'
+
+@each
+def test_imports_only_lower_rooms(path):
+    text = '\n'.join(source(c) for c in cells(path))
+    used = re.findall(r'^\s*(?:from|import)\s+diffsda\.(\w+)', text, re.M) + re.findall(r'^\s*from\s+diffsda\s+import\s+(\w+)', text, re.M)
+    here = number.get(path.stem[3:], 100)
+    assert [m for m in used if m not in number or number[m] >= here] == []
+
+
+def test_there_are_notebooks():
+    assert {'index.ipynb', 'train.ipynb'} <= set(names) and len(number) > 10
+
+@pytest.mark.parametrize('path', experiments, ids=lambda p: p.stem)
+def test_experiment_has_parameters(path, copy):
+    kept = [c for c in cells(copy/path.relative_to(root)) if 'parameters' in c['metadata'].get('tags', [])]
+    assert len(kept) == 1, "needs one cell tagged 'parameters' (papermill), and nbdev_clean must leave the tag"
+    assert re.search(r'skip_exec:\s*true', path.read_text()), 'an experiment is not run in full by nbdev_test: skip_exec'
+
+def test_package_is_the_export(copy):
+    fresh, ours = ({p.name: p.read_text() for p in (d/'diffsda').glob('*.py')} for d in (copy, root))
+    assert sorted(fresh) == sorted(ours)
+    assert [name for name in fresh if fresh[name] != ours[name]] == [], 'run nbdev_export'
+
+def test_version_is_one():
+    versions = [re.search(r'^(?:__)?version(?:__)?\s*[=:]\s*"?([\d.]+)', (root/f).read_text(), re.M)[1]
+                for f in ('settings.ini', 'pyproject.toml', 'CITATION.cff', 'diffsda/__init__.py')]
+    assert len(set(versions)) == 1, versions
+
+
+only_three = '''
+import builtins, importlib, sys
+def guarded(name, globals=None, locals=None, fromlist=(), level=0, real=builtins.__import__):
+    mine = (globals or {}).get("__name__", "").split(".")[0] == "diffsda"
+    if mine and not level and name.split(".")[0] not in {"torch", "einops", "numpy", "diffsda"} | sys.stdlib_module_names:
+        raise ImportError(f"{globals['__name__']} imports {name}")
+    return real(name, globals, locals, fromlist, level)
+builtins.__import__ = guarded
+for module in sys.argv[1:]: importlib.import_module(module)
+print(*sorted(m for m in sys.modules if m.startswith("diffsda.")))
+'''
+
+def test_maths_needs_only_torch_einops_numpy():
+    maths = ['diffsda', *(f'diffsda.{m}' for m, n in number.items() if n <= 23 and (root/f'diffsda/{m}.py').exists())]
+    loaded = run(sys.executable, '-c', only_three, *maths).split()
+    assert {m.split('.')[1] for m in loaded} - {'_modidx'} <= {m for m, n in number.items() if n <= 23}, 'the maths imports a higher floor'
+
+
+def test_readme_links_exist():
+    text = (root/'README.md').read_text()
+    links = re.findall(r'\]\(([^)\s]+)\)|(?:src|href)="([^"]+)"', text)
+    local = [a or b for a, b in links if not re.match(r'[a-z]+:|#', a or b)]
+    assert local and [l for l in local if not (root/l.split('#')[0]).exists()] == []
+
+def test_readme_is_made_from_index(tmp_path):
+    run(sys.executable, str(root/'.ci/readme.py'), str(tmp_path))
+    assert (tmp_path/'README.md').read_text() == (root/'README.md').read_text(), 'run make readme'
