@@ -22,7 +22,7 @@ install: $(READY)  ## create .venv and install everything into it
 
 demo: $(READY)  ## train on the built-in cartoon faces (about 10 minutes on two cores) and show where the results are
 	@mkdir -p runs/cartoon
-	$(INSIDE) papermill nbs/train.ipynb runs/cartoon/train.ipynb -p dataset cartoon
+	$(INSIDE) papermill --log-output --no-progress-bar nbs/train.ipynb runs/cartoon/train.ipynb -p dataset cartoon
 	@echo; echo "numbers : runs/cartoon/metrics.json"; cat runs/cartoon/metrics.json; echo
 	@echo "pictures: runs/cartoon/swap.png            who is from the first row, what they do from the second"
 	@echo "          runs/cartoon/reconstruction.png"
@@ -55,9 +55,10 @@ $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here: install Python 3.10 or newer, or name yours: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "'$(PYTHON)' is $$($(PYTHON) -V 2>&1), diffsda needs 3.10 or newer: name a newer one: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "'$(PYTHON)' comes without its venv module: install it (Debian, Ubuntu: apt-get install python3-venv), then run make again." >&2; exit 1; }
-	@echo "installing into .venv (a minute or two, longer where torch comes with CUDA)"
+	@echo "installing into .venv (a minute or two; longer where torch comes with CUDA)"
 	@test "$$(cat $@ 2>/dev/null)" = "$(HERE)" || $(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	@mkdir -p .venv/etc/ipython && echo "c.IPKernelApp.log_level = 'ERROR'  # a local kernel needs no warning about encryption" > .venv/etc/ipython/ipython_kernel_config.py
 	@if [ -d .git ]; then $(MAKE) -s hooks || echo "The notebook hooks of git could not be installed; everything else works."; fi
 	@echo "$(HERE)" > $@
 
@@ -67,5 +68,5 @@ $(READY): pyproject.toml constraints.txt
 hooks:
 	@mkdir -p .venv/etc/jupyter && ln -sfn jupyter .venv/etc/.jupyter
 	@GIT_CONFIG_GLOBAL="$$HOME/.gitconfig" HOME="$(HERE)/.venv/etc" $(INSIDE) nbdev_install_hooks >/dev/null
-	@sed 's|driver = nbdev_merge|driver = $(BIN)/nbdev_merge|' .gitconfig > .gitconfig.new && mv .gitconfig.new .gitconfig
+	@sed 's|driver = \(nbdev_merge\)\(.*\)|driver = "if [ -x $(BIN)/\1 ]; then $(BIN)/\1\2; else git merge-file %A %O %B; fi"|' .gitconfig > .gitconfig.new && mv .gitconfig.new .gitconfig
 	@printf '#!/bin/sh\n[ ! -x $(BIN)/nbdev_trust ] || $(BIN)/nbdev_trust\n' > .git/hooks/post-merge

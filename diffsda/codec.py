@@ -9,7 +9,7 @@ __all__ = ['PixelCodec', 'fit_pixels']
 import torch
 from .factors import BadInput
 
-# %% ../nbs/30_codec.ipynb #300003
+# %% ../nbs/30_codec.ipynb #300005
 class PixelCodec:
     "Pictures in [0, 1] or uint8 to x with mean 0 and std 0.5 over the training set (App. A.2), and back."
     def __init__(self, mean=0.5, # of the training pixels in [0, 1]
@@ -24,7 +24,7 @@ class PixelCodec:
     def decode(self, x): # (b, t, c, h, w) -> pictures in [0, 1]
         return (x * (self.std / 0.5) + self.mean).clamp(0, 1)
 
-# %% ../nbs/30_codec.ipynb #300004
+# %% ../nbs/30_codec.ipynb #300008
 def fit_pixels(clips): # (n, t, c, h, w) uint8, a sample of the training set
     "Mean and standard deviation of the pixels in [0, 1], in float64: what `PixelCodec` needs."
     pixels = clips.double() / 255

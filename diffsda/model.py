@@ -22,7 +22,7 @@ from .presets import ModelConfig
 from . import samplers
 from .unet import UNet, check_size
 
-# %% ../nbs/41_model.ipynb #410003
+# %% ../nbs/41_model.ipynb #410007
 def unet_parts(c, # ModelConfig
               ):  # (backbone of the denoiser, trunk of the encoder)
     "Image clips: a U-Net paints the frames, half a U-Net reads them."
@@ -30,7 +30,7 @@ def unet_parts(c, # ModelConfig
     return (UNet(c.frame[0], c.s_dim + c.d_dim, c.base, c.mults, c.n_res, c.attn, c.dropout, c.patch, c.shift),
             FrameTrunk(c.frame, c.hidden, c.enc_base, c.enc_mults, c.enc_n_res, c.enc_attn, c.dropout, c.enc_patch))
 
-# %% ../nbs/41_model.ipynb #410004
+# %% ../nbs/41_model.ipynb #410009
 @contextmanager
 def evaluating(model):
     "Evaluation mode without gradients, and back to what it was."
@@ -40,7 +40,7 @@ def evaluating(model):
         with torch.no_grad(): yield
     finally: model.train(was)
 
-# %% ../nbs/41_model.ipynb #410005
+# %% ../nbs/41_model.ipynb #410011
 class DiffSDA(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='apache-2.0'):
     "Diffusion sequential disentanglement autoencoder: an encoder to (s, d) and a denoiser told (s, d_t)."
     def __init__(self, config: ModelConfig):
@@ -59,7 +59,7 @@ class DiffSDA(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='
                ):        # (b, t) weighted loss of every frame, Eq. 8
         return edm_loss(self.denoiser, x, self.encoder(x).cond(), sigma, noise)
 
-# %% ../nbs/41_model.ipynb #410006
+# %% ../nbs/41_model.ipynb #410014
 def check_folder(folder): # a Path that should hold a saved model
     "Say what is missing before the library does."
     for name in ('config.json', 'model.safetensors'):
@@ -70,7 +70,7 @@ def check_folder(folder): # a Path that should hold a saved model
 
 def first_line(error): return f'{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}'
 
-# %% ../nbs/41_model.ipynb #410007
+# %% ../nbs/41_model.ipynb #410015
 @patch
 def _save_pretrained(self:DiffSDA, save_directory):
     "Weights in half precision, statistics of the standardisation in full."
@@ -78,7 +78,7 @@ def _save_pretrained(self:DiffSDA, save_directory):
     tensors = {k: v.half().contiguous() if k in params else v.contiguous() for k, v in self.state_dict().items()}
     save_file(tensors, Path(save_directory) / 'model.safetensors', metadata={'format': 'pt'})
 
-# %% ../nbs/41_model.ipynb #410008
+# %% ../nbs/41_model.ipynb #410016
 @patch(cls_method=True)
 def _from_pretrained(cls:DiffSDA, *, model_id, map_location='cpu', strict=True, **kw):
     "Load config.json and model.safetensors from a folder or from the Hub; every key must fit, nothing is unpickled."
@@ -88,14 +88,14 @@ def _from_pretrained(cls:DiffSDA, *, model_id, map_location='cpu', strict=True, 
         raise BadInput(f'{model_id}: config.json and model.safetensors do not make one DiffSDA ({first_line(e)}); '
                        'the file is damaged or belongs to another architecture: copy both files again from one run') from None
 
-# %% ../nbs/41_model.ipynb #410009
+# %% ../nbs/41_model.ipynb #410019
 @patch
 def encode(self:DiffSDA, clip, # (b, t, c, h, w) uint8 or float in [0, 1]
           ) -> Factors:        # s (b, s_dim), d (b, t, d_dim)
     "Take a clip apart: who it is and what it does."
     with evaluating(self): return self.encoder(self.codec.encode(clip.to(self.device)))
 
-# %% ../nbs/41_model.ipynb #410010
+# %% ../nbs/41_model.ipynb #410022
 @patch
 def denoise_with(self:DiffSDA, factors, # Factors
                 ):                      # D(x_noisy, sigma) for the samplers
@@ -103,7 +103,7 @@ def denoise_with(self:DiffSDA, factors, # Factors
     z = factors.cond()
     return lambda x, sigma: self.denoiser(x, sigma.to(x).expand(z.shape[:2]), z)
 
-# %% ../nbs/41_model.ipynb #410011
+# %% ../nbs/41_model.ipynb #410023
 @patch
 def decode(self:DiffSDA, factors, # Factors
            x_T=None,              # (b, t, c, h, w) starting noise of std sigma_max, from `invert`; None: fresh noise
@@ -120,7 +120,7 @@ def decode(self:DiffSDA, factors, # Factors
         x = samplers.sample(self.denoise_with(factors.to(self.device)), x_T, n_steps or self.config.n_steps, generator=generator, progress=progress, **sampler)
     return self.codec.decode(x)
 
-# %% ../nbs/41_model.ipynb #410012
+# %% ../nbs/41_model.ipynb #410026
 @patch
 def invert(self:DiffSDA, clip, # (b, t, c, h, w) uint8 or float in [0, 1]
            factors=None,       # Factors; None: the clip's own
@@ -131,7 +131,7 @@ def invert(self:DiffSDA, clip, # (b, t, c, h, w) uint8 or float in [0, 1]
     with evaluating(self):
         return samplers.invert(self.denoise_with(factors.to(self.device)), self.codec.encode(clip.to(self.device)), n_steps or self.config.n_steps, **sampler)
 
-# %% ../nbs/41_model.ipynb #410013
+# %% ../nbs/41_model.ipynb #410029
 @patch
 def reconstruct(self:DiffSDA, clip, # (b, t, c, h, w) uint8 or float in [0, 1]
                 invert=True,        # start from the clip's own noise (Alg. 2); False: fresh noise, the factors alone
@@ -140,7 +140,7 @@ def reconstruct(self:DiffSDA, clip, # (b, t, c, h, w) uint8 or float in [0, 1]
     factors = self.encode(clip)
     return self.decode(factors, self.invert(clip, factors, kw.get('n_steps')) if invert else None, **kw)
 
-# %% ../nbs/41_model.ipynb #410014
+# %% ../nbs/41_model.ipynb #410032
 @patch
 def swap(self:DiffSDA, static, # (b, t, c, h, w) the clip that says who
          dynamic,              # (b, t, c, h, w) the clip that says what

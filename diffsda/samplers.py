@@ -46,7 +46,9 @@ def in_double(denoise, # D(x, sigma) of a network
         return denoise(x.to(dtype), level).to(x.dtype)
     return D
 
-def working(x): # the sampler's copy of x: float64, or float32 on Apple's GPU, which has no double
+def working(x, # of any type
+           ):  # the same numbers in float64; in float32 on Apple's GPU, which has no double
+    "The sampler's own copy of its state."
     return x.to(torch.float32 if x.device.type == 'mps' else torch.float64)
 
 # %% ../nbs/12_samplers.ipynb #120020

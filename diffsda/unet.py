@@ -79,6 +79,7 @@ class UNet(nn.Module):
         self.middle = Stage(ResBlock(w[-1], w[-1], **cond), SelfAttention(w[-1]), ResBlock(w[-1], w[-1], **cond))
         self.up = nn.ModuleList(stage(2 * c, c, n_res, i in attn, **cond) for i, c in enumerate(w))
         self.doublings = nn.ModuleList(nn.Sequential(nn.Conv2d(b, a, 3, padding=1), nn.Upsample(scale_factor=2)) for a, b in zip(w, w[1:]))
+        self.shortcut, self.gain = nn.Conv2d(c_in * patch ** 2, c_in * patch ** 2, 3, padding=1, bias=False), zero_(nn.Linear(4 * base, c_in * patch ** 2))
         self.out = nn.Sequential(nn.GroupNorm(groups(w[0]), w[0]), nn.SiLU(), zero_(nn.Conv2d(w[0], c_in * patch ** 2, 3, padding=1)))
 
     def forward(self, x, # (n, c, h, w) scaled noisy frames, c_in * x_noisy
@@ -86,9 +87,10 @@ class UNet(nn.Module):
                 z,       # (n, z_dim) factors [s, d_t]
                ):        # (n, c, h, w)
         emb = self.embed(noise_embedding(c_noise, self.base))
-        maps = self.down(to_patches(x, self.patch), emb, z)
+        x = to_patches(x, self.patch)
+        maps = self.down(x, emb, z)
         h = self.middle(maps[-1], emb, z)
         for i, skip in reversed(list(enumerate(maps))):
             h = self.up[i](torch.cat([h, skip], dim=1), emb, z)
             if i: h = self.doublings[i - 1](h)
-        return from_patches(self.out(h), self.patch)
+        return from_patches(self.out(h) + self.gain(emb)[..., None, None] * self.shortcut(x), self.patch)

@@ -13,6 +13,10 @@ each = pytest.mark.parametrize('path', notebooks, ids=names)
 def cells(path, kind='code'): return [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
 def source(cell): return ''.join(cell['source'])
 def outputs(path): return [o for c in cells(path) for o in c['outputs']]
+def shown(path):
+    "All text that the notebook's outputs show."
+    texts = [t for o in outputs(path) for t in (o.get('text'), *(v for k, v in o.get('data', {}).items() if k.startswith('text/')))]
+    return re.sub(r'base64,[\w+/=]+', '', '\n'.join(''.join(t) for t in texts if t))
 
 def run(*command, cwd=root):
     env = {**os.environ, 'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1'}
@@ -38,10 +42,12 @@ def test_executed_without_errors(path):
 
 @each
 def test_no_absolute_paths(path):
-    shown = [t for o in outputs(path) for t in (o.get('text'), *(v for k, v in o.get('data', {}).items() if k.startswith('text/')))]
-    text = re.sub(r'base64,[\w+/=]+', '', '\n'.join(''.join(t) for t in shown if t))
-    assert re.findall(r'(?<![\w.:/~-])/(?:work|root|tmp|home|Users|private|var)/\S*', text) == []
+    assert re.findall(r'(?<![\w.:/~-])/(?:work|root|tmp|home|Users|private|var)/\S*', shown(path)) == []
     assert [source(c) for c in cells(path) if re.search(r'[\'"]/(?:work|root|home|Users)/', source(c))] == []
+
+@each
+def test_no_progress_bars(path):
+    assert re.findall(r'.*(?:\r(?!\n)|\d\d:\d\d<).*', shown(path)) == []
 
 @each
 def test_small(path):
