@@ -23,7 +23,7 @@ install: $(READY)  ## create .venv and install everything into it
 demo: $(READY)  ## train on the built-in cartoon faces (about 10 minutes on two cores) and show where the results are
 	@mkdir -p runs/cartoon
 	$(INSIDE) papermill --log-output --no-progress-bar nbs/train.ipynb runs/cartoon/train.ipynb -p dataset cartoon
-	@echo; echo "numbers : runs/cartoon/metrics.json"; cat runs/cartoon/metrics.json; echo
+	@echo && echo "numbers : runs/cartoon/metrics.json" && cat runs/cartoon/metrics.json && echo
 	@echo "pictures: runs/cartoon/swap.png            who is from the first row, what they do from the second"
 	@echo "          runs/cartoon/reconstruction.png"
 	@echo "notebook: runs/cartoon/train.ipynb         the whole run (make lab opens JupyterLab)"
@@ -44,7 +44,7 @@ readme: $(READY)  ## make README.md and its pictures from nbs/index.ipynb
 
 clean:  ## remove caches and build leftovers (.venv and runs/ stay)
 	rm -rf build dist *.egg-info .pytest_cache _proc _docs
-	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -print | xargs rm -rf
+	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
 
 # .venv remembers where it was made: in a copied or moved repository it is made anew.
 ifneq ($(shell cat $(READY) 2>/dev/null),$(HERE))

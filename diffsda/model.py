@@ -27,7 +27,7 @@ def unet_parts(c, # ModelConfig
               ):  # (backbone of the denoiser, trunk of the encoder)
     "Image clips: a U-Net paints the frames, half a U-Net reads them."
     check_size(c.frame, c.patch, len(c.mults)); check_size(c.frame, c.enc_patch, len(c.enc_mults))
-    return (UNet(c.frame[0], c.s_dim + c.d_dim, c.base, c.mults, c.n_res, c.attn, c.dropout, c.patch, c.shift),
+    return (UNet(c.frame, c.s_dim + c.d_dim, c.base, c.mults, c.n_res, c.attn, c.dropout, c.patch, c.shift),
             FrameTrunk(c.frame, c.hidden, c.enc_base, c.enc_mults, c.enc_n_res, c.enc_attn, c.dropout, c.enc_patch))
 
 # %% ../nbs/41_model.ipynb #410009

@@ -25,7 +25,7 @@ from .edm import NoiseDistribution
 from .factors import BadInput
 from .presets import ModelConfig
 
-# %% ../nbs/42_training.ipynb #420003
+# %% ../nbs/42_training.ipynb #420008
 @dataclass(frozen=True)
 class TrainConfig:
     "How long and how to train. Steps or minutes, whichever ends first; 0 means no such limit."
@@ -39,6 +39,7 @@ class TrainConfig:
     warmup: int = 100          # steps of linear warm-up before the cosine
     ema: float = 0.999         # decay of the averaged weights that are sampled from and kept
     precision: str = 'no'      # 'no' (float32), 'bf16' or 'fp16'
+    compile: bool = False      # torch.compile the two networks: about a minute to start, then faster; needs a C++ compiler
     seed: int = 0              # of the weights, the batches and the noise
     workers: int = 0           # processes that draw batches ahead of the loop
     log_every: int = 20        # steps between rows of metrics.csv
@@ -47,21 +48,24 @@ class TrainConfig:
 
     def __post_init__(self):
         if not (self.steps or self.minutes): raise BadInput('no budget: neither steps nor minutes is set; give one, for example steps=1000 or minutes=8')
+        if self.n_frames < 2: raise BadInput(f'n_frames={self.n_frames}: what moves needs at least 2 frames a clip; the presets draw 6')
+        if self.batch_size < 2: raise BadInput(f'batch_size={self.batch_size}: standardising needs at least 2 clips a step; the presets take 8')
+        if self.precision not in ('no', 'bf16', 'fp16'): raise BadInput(f"precision={self.precision!r}: expected 'no' (float32), 'bf16' or 'fp16'")
 
-# %% ../nbs/42_training.ipynb #420004
+# %% ../nbs/42_training.ipynb #420011
 class Batches(Dataset):
     "Batch number `step` is a function of (seed, step, rank) and of nothing else: that is what makes a resume exact."
     def __init__(self, data, config, rank=0): self.data, self.config, self.rank = data, config, rank
     def rng(self, step): return np.random.default_rng([self.config.seed, step, self.rank])
     def __getitem__(self, step): return self.data.draw(self.rng(step), self.config.batch_size, self.config.n_frames)
 
-# %% ../nbs/42_training.ipynb #420005
+# %% ../nbs/42_training.ipynb #420012
 class CountFrom:
     "The endless sampler start, start + 1, ..."
     def __init__(self, start): self.start = start
     def __iter__(self): return count(self.start)
 
-# %% ../nbs/42_training.ipynb #420006
+# %% ../nbs/42_training.ipynb #420015
 def schedule(progress, # share of the budget that is spent, 0 to 1
              step,     # optimiser steps done
              warmup,   # steps
@@ -70,7 +74,7 @@ def schedule(progress, # share of the budget that is spent, 0 to 1
     cosine = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
     return min(1, (step + 1) / (warmup + 1)) * cosine
 
-# %% ../nbs/42_training.ipynb #420007
+# %% ../nbs/42_training.ipynb #420018
 @contextmanager
 def replacing(path): # a file that must never be half-written
     "A temporary file beside `path` that takes its place when the block ends well and vanishes when it does not."
@@ -81,7 +85,7 @@ def replacing(path): # a file that must never be half-written
         os.replace(tmp, path)
     finally: Path(tmp).unlink(missing_ok=True)
 
-# %% ../nbs/42_training.ipynb #420008
+# %% ../nbs/42_training.ipynb #420021
 def load_checkpoint(path): # a file that `Trainer.save` wrote
     "The state of an interrupted run; tensors and plain values only, nothing in the file is executed."
     path = Path(path)
@@ -91,7 +95,7 @@ def load_checkpoint(path): # a file that `Trainer.save` wrote
     if not isinstance(state, dict) or state.get('format') != 'diffsda-checkpoint-1': raise BadInput(f'{path}: a torch file, but not a checkpoint of this trainer; expected the checkpoint.pt of a run')
     return state
 
-# %% ../nbs/42_training.ipynb #420009
+# %% ../nbs/42_training.ipynb #420025
 class CSVTracker(GeneralTracker):
     "metrics.csv: one row a log, appended; a resumed run drops the rows after its checkpoint."
     name, requires_logging_directory = 'csv', False
@@ -114,7 +118,7 @@ class CSVTracker(GeneralTracker):
         with replacing(self.path) as tmp, open(tmp, 'w', newline='') as f:
             writer = csv.DictWriter(f, self.rows[0].keys()); writer.writeheader(); writer.writerows(self.rows)
 
-# %% ../nbs/42_training.ipynb #420010
+# %% ../nbs/42_training.ipynb #420027
 class Trainer:
     "Trains a DiffSDA on `data`; what it leaves lies in `out`."
     def __init__(self, model, data, # DiffSDA; anything with draw(rng, batch_size, n_frames)
@@ -133,10 +137,11 @@ class Trainer:
         self.scheduler = LambdaLR(optimizer, lambda _: schedule(self.progress, self.step, config.warmup))
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.ema = AveragedModel(self.plain, multi_avg_fn=self.average)
+        if config.compile: self.plain.denoiser.backbone.compile(); self.plain.encoder.trunk.compile()
         self.first_bad = torch.full((), -1, device=self.accelerator.device)
         if resume: self.load(self.out / 'checkpoint.pt')
 
-# %% ../nbs/42_training.ipynb #420011
+# %% ../nbs/42_training.ipynb #420029
 @patch(as_prop=True)
 def plain(self:Trainer): return self.accelerator.unwrap_model(self.model)
 
@@ -152,7 +157,7 @@ def average(self:Trainer, averaged, current, _):
     decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
     torch._foreach_lerp_(averaged, current, 1 - decay)
 
-# %% ../nbs/42_training.ipynb #420012
+# %% ../nbs/42_training.ipynb #420031
 @patch
 def train_step(self:Trainer, clips): # (b, t, ...) as the user sees them, on any device
     "One step of Eq. 8. All randomness comes from (seed, step, rank); nothing here waits for the device."
@@ -170,7 +175,7 @@ def train_step(self:Trainer, clips): # (b, t, ...) as the user sees them, on any
     self.scheduler.step(); self.ema.update_parameters(self.plain)
     return loss
 
-# %% ../nbs/42_training.ipynb #420013
+# %% ../nbs/42_training.ipynb #420033
 @patch
 def check_finite(self:Trainer):
     "Stop a run that has met a loss that is no number, before it spoils its checkpoint."
@@ -181,7 +186,7 @@ def check_finite(self:Trainer):
                    + (f'The last good checkpoint is {last}: ' if last.exists() else 'No checkpoint was written yet: ')
                    + 'lower lr, look at that batch for values that are not numbers, or use precision=no, then go on with resume')
 
-# %% ../nbs/42_training.ipynb #420014
+# %% ../nbs/42_training.ipynb #420035
 @patch
 def save(self:Trainer):
     "Write everything that the next step depends on, atomically."
@@ -205,7 +210,7 @@ def load(self:Trainer, path):
     self.step, self.elapsed = state['step'], state['elapsed']
     self.csv.rewind(self.step)
 
-# %% ../nbs/42_training.ipynb #420015
+# %% ../nbs/42_training.ipynb #420037
 @patch
 @contextmanager
 def interruptible(self:Trainer):
@@ -219,7 +224,7 @@ def interruptible(self:Trainer):
     finally:
         for s, handler in old.items(): signal.signal(s, handler)
 
-# %% ../nbs/42_training.ipynb #420016
+# %% ../nbs/42_training.ipynb #420038
 @patch
 def agree(self:Trainer):
     "Several processes: take the clock and the stop signal of the slowest, so that all leave at the same step."
@@ -228,7 +233,7 @@ def agree(self:Trainer):
     clock, stop = self.accelerator.gather(mine[None]).max(dim=0).values.tolist()
     self.elapsed, self.stop_signal = clock, signal.Signals(int(stop)) if stop else None
 
-# %% ../nbs/42_training.ipynb #420017
+# %% ../nbs/42_training.ipynb #420039
 @patch
 def log(self:Trainer, loss_sum, steps, seconds): # summed on the device; how many; how long they took
     "One row of metrics.csv and of TensorBoard: the only place where the loop waits for the device."
@@ -244,7 +249,7 @@ def show_sample(self:Trainer):
     folder = self.out / 'samples'; folder.mkdir(parents=True, exist_ok=True)
     self.on_sample(self.ema.module, self.step).save(folder / f'step_{self.step:06d}.png')
 
-# %% ../nbs/42_training.ipynb #420018
+# %% ../nbs/42_training.ipynb #420040
 @patch
 def fit(self:Trainer):
     "Train until the budget is spent; returns the averaged model, in evaluation mode."
@@ -266,11 +271,12 @@ def fit(self:Trainer):
                 loss, logged, log_time = 0., self.step, time.monotonic()
             if due(c.sample_every): self.show_sample()
             if due(c.checkpoint_every): self.save()
+        if self.step > logged: self.log(loss, self.step - logged, time.monotonic() - log_time)
         self.save(); acc.end_training()
     if self.stop_signal: self.stop()
     return self.ema.module.eval()
 
-# %% ../nbs/42_training.ipynb #420019
+# %% ../nbs/42_training.ipynb #420041
 @patch
 def time_left(self:Trainer):
     "A guess from the share that is done, as h:mm:ss."

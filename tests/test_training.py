@@ -1,0 +1,134 @@
+"""Runs as a user starts them: from a terminal, through papermill, killed and taken up again, in two processes, with wrong input."""
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+import pytest, torch
+from safetensors.torch import load_file
+from fixtures import make_sprite_sheets
+
+root = Path(__file__).resolve().parent.parent
+tiny = dict(dataset='cartoon', n_clips=24, pairs=2, batch_size=2, n_frames=3)
+
+def environment(): return {**os.environ, 'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1', 'ACCELERATE_USE_CPU': 'true'}
+def options(values): return [o for k, v in values.items() for o in ([f'--{k}'] if v is True else [f'--{k}', str(v)])]
+def start(*command, **kw): return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
+def finish(process): return process.communicate(timeout=300)[0], process.returncode
+def train(run, **values): return start('diffsda-train', *options({**tiny, 'run': run, **values}))
+def papermill(tmp_path, **values):
+    parameters = [o for k, v in {**tiny, 'run': tmp_path / 'run', **values}.items() for o in ('-p', k, str(v))]
+    return finish(start('papermill', str(root / 'nbs/train.ipynb'), str(tmp_path / 'train.ipynb'), '--no-progress-bar', *parameters))
+
+
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory):
+    "A run of six steps without any interruption."
+    run = tmp_path_factory.mktemp('straight') / 'run'
+    said, code = finish(train(run, steps=6))
+    assert code == 0, said
+    return run
+
+def test_what_a_run_leaves(straight):
+    left = {str(p.relative_to(straight)) for p in straight.rglob('*') if p.is_file()}
+    assert {'config.json', 'metrics.csv', 'metrics.json', 'swap.png', 'reconstruction.png', 'checkpoint.pt', 'model/config.json', 'model/model.safetensors'} <= left
+    assert any(name.startswith('tensorboard/') for name in left)
+    found = json.loads((straight / 'metrics.json').read_text())
+    assert found['dataset'] == 'cartoon' and found['steps'] == 6 and found['seed'] == 0 and found['n_params'] > 1e6 and found['pairs'] == 2
+    for name in ('minutes', 'reconstruction_mse', 'swap_mse', 'copy_static_mse', 'copy_dynamic_mse'): assert 0 < found[name] < 1
+
+def test_a_killed_run_goes_on_bit_for_bit(straight, tmp_path):
+    run = tmp_path / 'run'
+    process = train(run, steps=6, checkpoint_every=2, seed=0)
+    while not (run / 'checkpoint.pt').exists() and process.poll() is None: time.sleep(0.05)
+    process.send_signal(signal.SIGKILL); process.communicate()
+    at = torch.load(run / 'checkpoint.pt', weights_only=True)['step']
+    said, code = finish(train(run, steps=6, checkpoint_every=2, resume=True))
+    assert code == 0 and at in (2, 4, 6), said
+    one, two = (load_file(folder / 'model/model.safetensors') for folder in (straight, run))
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+def test_sigterm_writes_a_checkpoint_first(tmp_path):
+    run = tmp_path / 'run'
+    process = train(run, steps=10000, checkpoint_every=2)
+    while not (run / 'checkpoint.pt').exists() and process.poll() is None: time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said, code = finish(process)
+    assert code == 128 + signal.SIGTERM and 'stopped by SIGTERM after step' in said and 'resume' in said
+    assert f"after step {torch.load(run / 'checkpoint.pt', weights_only=True)['step']};" in said
+
+def test_two_processes_train_in_step(tmp_path):
+    "Two processes of two clips each: one model, one curve, and other batches than one process draws."
+    script = tmp_path / 'two.py'
+    script.write_text('''
+import sys, torch
+from accelerate import PartialState
+from diffsda.toys import CartoonFaces
+from diffsda.presets import PRESETS
+from diffsda.model import DiffSDA
+from diffsda.training import Trainer, TrainConfig
+torch.manual_seed(0)
+trainer = Trainer(DiffSDA(PRESETS["cartoon"].model), CartoonFaces("train", n_clips=8), TrainConfig(steps=2, batch_size=2, n_frames=2, log_every=1), sys.argv[1], quiet=True)
+trainer.fit()
+rank, world = trainer.accelerator.process_index, trainer.accelerator.num_processes
+weights = torch.stack([p.detach().double().sum() for p in trainer.plain.parameters()])
+print(f"rank {rank} of {world}: {weights.sum().item():.12f} {trainer.batches[0].float().mean().item():.6f}", flush=True)
+''')
+    said, code = finish(start(sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29555', str(script), str(tmp_path / 'run')))
+    ranks = sorted(line for line in said.splitlines() if line.startswith('rank '))
+    assert code == 0 and [r[:11] for r in ranks] == ['rank 0 of 2', 'rank 1 of 2'], said
+    (weights0, batch0), (weights1, batch1) = (r.split(': ')[1].split() for r in ranks)
+    assert weights0 == weights1 and batch0 != batch1
+    assert (tmp_path / 'run/metrics.csv').read_text().count('\n') == 3
+
+
+def test_train_notebook(tmp_path):
+    said, code = papermill(tmp_path, steps=3)
+    assert code == 0, said
+    assert json.loads((tmp_path / 'run/metrics.json').read_text())['steps'] == 3 and (tmp_path / 'run/swap.png').exists()
+
+def test_train_notebook_on_sprites(tmp_path):
+    said, code = papermill(tmp_path, steps=3, dataset='sprites', data_dir=make_sprite_sheets(tmp_path / 'sheets'), clips='action')
+    assert code == 0, said
+    assert json.loads((tmp_path / 'run/metrics.json').read_text())['dataset'] == 'sprites'
+
+@pytest.mark.parametrize('wrong, words', [
+    (dict(datset='mug'), ["parameter 'datset' does not exist", 'did you mean dataset']),
+    (dict(dataset='mug'), ['https://mug.ee.auth.gr/fed', 'data_prep', '-p dataset cartoon']),
+    (dict(steps='many'), ["parameter steps is 'many'", 'expected int']),
+], ids=['unknown name', 'missing dataset', 'wrong kind'])
+def test_train_notebook_refuses(tmp_path, wrong, words):
+    said, code = papermill(tmp_path, **{**dict(steps=3), **wrong})
+    assert code != 0 and all(w in said for w in words), said
+    assert not (tmp_path / 'run').exists()
+
+@pytest.mark.parametrize('wrong, words', [
+    (dict(dataset='catoon'), ['did you mean cartoon']),
+    (dict(dataset='sprites', data_dir='nowhere'), ['nowhere', 'YingzhenLi/Sprites']),
+    (dict(n_frames=99), ['99', '24']),
+    (dict(batch_size=1), ['batch_size', 'at least 2']),
+    (dict(n_frames=1), ['n_frames', 'at least 2']),
+    (dict(preset='huge'), ["preset 'huge'", 'cartoon']),
+    (dict(precision='int8'), ['int8', 'bf16']),
+    (dict(resume=True), ['checkpoint']),
+], ids=lambda v: next(iter(v)) if isinstance(v, dict) else '')
+def test_terminal_refuses(tmp_path, wrong, words):
+    said, code = finish(train(tmp_path / 'run', **{**dict(steps=3), **wrong}))
+    assert code not in (0, None) and 'Traceback' not in said and all(w in said for w in words), said
+
+def test_a_run_is_never_overwritten(straight):
+    before = (straight / 'checkpoint.pt').read_bytes()
+    said, code = finish(train(straight, steps=3))
+    assert code != 0 and 'already holds a run' in said and 'resume' in said
+    assert (straight / 'checkpoint.pt').read_bytes() == before
+
+def test_resume_refuses_another_model(straight):
+    said, code = finish(train(straight, steps=9, resume=True, d_dim=5))
+    assert code != 0 and 'd_dim: 12 there, 5 here' in said and 'Traceback' not in said
+
+def test_resume_refuses_what_is_not_a_checkpoint(tmp_path):
+    run = tmp_path / 'run'; run.mkdir()
+    (run / 'checkpoint.pt').write_bytes(b'PK\x03\x04 half a file')
+    said, code = finish(train(run, steps=3, resume=True))
+    assert code != 0 and 'checkpoint.pt: not a checkpoint that can be read safely' in said
+
+def test_help():
+    said, code = finish(start('diffsda-train', '--help'))
+    assert code == 0 and '--dataset' in said and 'budget in minutes' in said
