@@ -24,9 +24,9 @@ SOURCES = {
 def open_dataset(name,     # 'cartoon', 'sprites', or one of the paper's five
                  split,    # 'train' or 'test': no identity is in both
                  data_dir='', clips='character', # folder of its files; how Sprites' clips are drawn
-                 size=64, n_clips=0):            # pixels of a side; cartoon: how many training clips, 0 for all
+                 size=64, n_clips=0):            # pixels of a side; cartoon: draw only so many clips, 0 for all
     "The dataset of that name. `BadInput` says what is missing and where it is to be had."
-    if name == 'cartoon': return CartoonFaces(split, n_clips=n_clips or None, size=size)
+    if name == 'cartoon': return CartoonFaces(split, n_clips=(max(4, n_clips) if split == 'train' else max(4, min(n_clips, 200))) if n_clips else None, size=size)
     if name == 'sprites': return Sprites(data_dir or None, split, clips, size=size)
     if name in SOURCES: raise BadInput(
         f'dataset {name}: no prepared clips on this machine. {SOURCES[name]}; see data_prep/README.md for how it is prepared. '

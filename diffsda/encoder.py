@@ -67,9 +67,9 @@ class SequenceEncoder(nn.Module):
         if standardise: orthogonal_(self.lstm1); orthogonal_(self.lstm2)
 
     def forward(self, x): # (b, t, ...) clip -> Factors
-        b = len(x)
-        feats = rearrange(self.trunk(x.flatten(0, 1)), '(b t) f -> b t f', b=b)
-        h, (last, _) = self.lstm1(self.norm_x(feats))
-        s = self.to_s(rearrange(last, 'way b f -> b (way f)'))
-        d = self.to_d(self.lstm2(h)[0])
-        return Factors(self.norm_s(s), self.norm_d(d))
+        feats = rearrange(self.trunk(x.flatten(0, 1)), '(b t) f -> b t f', b=len(x))
+        with torch.autocast(x.device.type, enabled=False): # small differences do not survive half precision
+            h, (last, _) = self.lstm1(self.norm_x(feats.float()))
+            s = self.to_s(rearrange(last, 'way b f -> b (way f)'))
+            d = self.to_d(self.lstm2(h)[0])
+            return Factors(self.norm_s(s), self.norm_d(d))

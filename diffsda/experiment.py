@@ -6,9 +6,10 @@
 __all__ = ['Settings', 'read_settings', 'notebook_settings', 'configure', 'run_folder', 'write_json', 'Experiment', 'main']
 
 # %% ../nbs/65_experiment.ipynb #650002
-import argparse, difflib, json, os, platform, sys
+import argparse, difflib, json, os, platform, shlex, sys, tempfile
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+import numpy as np
 import torch
 from fastcore.basics import patch
 from fastcore.docments import docments
@@ -30,7 +31,7 @@ class Settings:
     data_dir: str = ''           # where the dataset lies; cartoon needs none
     clips: str = 'character'     # Sprites: clips from all frames of a 'character' or within one 'action'
     preset: str = ''             # model and training settings; '' takes the dataset's own
-    run: str = ''                # folder of the run; '' is runs/<dataset>
+    run: str = ''                # folder of the run; '' is runs/<preset or dataset>
     resume: bool = False         # go on from the run's checkpoint
     steps: int = 0               # budget in optimiser steps
     minutes: float = 0.          # budget in minutes; whichever ends first
@@ -46,7 +47,8 @@ class Settings:
     standardise: bool = True     # False: the paper's encoder literally
     bidirectional: bool = False  # True: the authors' code, not causal
     shift: bool = True           # False: the paper's Eq. 3, z only scales
-    n_clips: int = 0             # cartoon: clips that are drawn for training
+    canvas: bool = True          # False: AdaGN alone, as in the paper; its presets have none either way
+    n_clips: int = 0             # cartoon: draw only so many clips, for quick trials
     checkpoint_every: int = 0    # steps between checkpoints
     pairs: int = 64              # test pairs that are measured
 
@@ -60,12 +62,15 @@ def read_settings(given): # dict of names and values, from a notebook or a termi
             raise BadInput(f'parameter {name!r} does not exist' + (f'; did you mean {near[0]}?' if near else '.') + f' The parameters are {", ".join(known)}')
         if not isinstance(value, known[name]) and not (known[name] is float and type(value) is int) or (known[name] is int and type(value) is bool):
             raise BadInput(f'parameter {name} is {value!r}: expected {known[name].__name__}, for example {name}={getattr(Settings, name)!r}')
+        if known[name] in (int, float) and not (name == 'pairs') <= value < float('inf'):
+            raise BadInput(f'parameter {name} is {value!r}: expected {int(name == "pairs")} or more')
     return Settings(**given)
 
 # %% ../nbs/65_experiment.ipynb #650007
 def notebook_settings(before, after): # names before the parameters cell, globals() after it
     "The parameters of a papermill notebook: whatever was defined since `before`."
-    return read_settings({k: v for k, v in after.items() if k not in before and not k.startswith('_')})
+    known, flat = {f.name for f in fields(Settings)}, (str, bool, int, float, list, tuple, dict, type(None))
+    return read_settings({k: v for k, v in after.items() if k in known or (k not in before and not k.startswith('_') and isinstance(v, flat))})
 
 # %% ../nbs/65_experiment.ipynb #650010
 def configure(settings): # -> (ModelConfig, TrainConfig)
@@ -75,7 +80,7 @@ def configure(settings): # -> (ModelConfig, TrainConfig)
         raise BadInput(f'preset {name!r} is not known; the presets are {", ".join(PRESETS)}')
     preset = PRESETS[name]
     model = {k: getattr(settings, k) for k in ('s_dim', 'd_dim') if getattr(settings, k)}
-    flags = {k: getattr(settings, k) for k in ('standardise', 'bidirectional', 'shift')}
+    flags = {k: getattr(settings, k) for k in ('standardise', 'bidirectional', 'shift')} | {'canvas': preset.model.canvas and settings.canvas}
     budget = {'steps': 0, 'minutes': 0.} if settings.steps or settings.minutes else {}
     train = {k: getattr(settings, k) for k in ('steps', 'minutes', 'batch_size', 'n_frames', 'lr', 'checkpoint_every') if getattr(settings, k)}
     always = {k: getattr(settings, k) for k in ('precision', 'compile', 'workers', 'seed')}
@@ -83,10 +88,10 @@ def configure(settings): # -> (ModelConfig, TrainConfig)
 
 # %% ../nbs/65_experiment.ipynb #650013
 def run_folder(settings):
-    "runs/<dataset> beside settings.ini, or under the working folder where there is none."
+    "runs/<preset or dataset> beside settings.ini, or under the working folder where there is none."
     here = Path.cwd()
     root = next((p for p in (here, *here.parents) if (p / 'settings.ini').exists()), here)
-    return Path(settings.run) if settings.run else root / 'runs' / settings.dataset
+    return Path(settings.run) if settings.run else root / 'runs' / (settings.preset or settings.dataset)
 
 # %% ../nbs/65_experiment.ipynb #650014
 def write_json(path, values):
@@ -105,6 +110,9 @@ class Experiment:
         self.config = TrainConfig(**{'steps': epochs, **train})
         self.train_set, self.test_set = (
             open_dataset(settings.dataset, split, settings.data_dir, settings.clips, model_config.frame[-1], settings.n_clips) for split in ('train', 'test'))
+        if tuple(self.train_set.frame_shape) != model_config.frame: raise BadInput(
+            f'preset {settings.preset or settings.dataset} is made for frames {model_config.frame}, dataset {settings.dataset} has {tuple(self.train_set.frame_shape)}: choose another preset')
+        self.train_set.draw(np.random.default_rng(0), 2, self.config.n_frames)
         if epochs: self.config = replace(self.config, steps=epochs * max(len(self.train_set) // self.config.batch_size, 1))
         some = torch.stack([self.train_set.clip(i, 4) for i in range(0, len(self.train_set), max(len(self.train_set) // 100, 1))])
         mean, std = fit_pixels(some)
@@ -112,7 +120,7 @@ class Experiment:
         self.model = DiffSDA(replace(model_config, mean=mean, std=std))
         self.out.mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(self.model, self.train_set, self.config, self.out, settings.resume, self.sample, quiet)
-        write_json(self.out / 'config.json', dict(settings=asdict(settings), model=asdict(self.model.config), train=asdict(self.config)))
+        write_json(self.out / 'run.json', dict(settings=asdict(settings), model=asdict(self.model.config), train=asdict(self.config)))
 
     def sample(self, model, step): # the periodic picture
         pairs = self.test_set.pairs(3, 8)
@@ -121,21 +129,24 @@ class Experiment:
 # %% ../nbs/65_experiment.ipynb #650018
 @patch
 def train(self:Experiment):
-    "Train, and keep the averaged weights as model.safetensors with its config.json beside it in `model/`."
+    "Train, and keep the averaged weights: model.safetensors with its config.json."
     self.model = self.trainer.fit()
-    self.model.save_pretrained(self.out / 'model')
+    if self.trainer.accelerator.is_main_process:
+        with tempfile.TemporaryDirectory(dir=self.out) as whole:
+            self.model.save_pretrained(whole)
+            for name in ('model.safetensors', 'config.json'): os.replace(Path(whole) / name, self.out / name)
     return self
 
 # %% ../nbs/65_experiment.ipynb #650019
 @patch
 def measure(self:Experiment, quiet=False):
     "Load what was saved, measure it on test identities, and write metrics.json and the two pictures."
-    self.model = DiffSDA.from_pretrained(self.out / 'model').to(self.trainer.accelerator.device)
+    self.model = DiffSDA.from_pretrained(self.out).to(self.trainer.accelerator.device)
     s, pairs = self.settings, self.test_set.pairs(self.settings.pairs, 8)
     fresh = swap_error(self.model, pairs, progress=None if quiet else lambda c: tqdm(c, desc='measuring', mininterval=2))
     twice = self.model.reconstruct(pairs.dynamic[:8]).cpu()
     psnr = -10 * torch.log10(mse(twice, pairs.dynamic[:8]).mean()).item()
-    self.metrics = dict(dataset=s.dataset, steps=self.trainer.step, minutes=round(self.trainer.elapsed / 60, 2),
+    self.metrics = dict(dataset=s.dataset, steps=self.trainer.step, minutes=round(self.trainer.elapsed / 60, 4),
                         n_params=sum(p.numel() for p in self.model.parameters()), seed=s.seed, **fresh.metrics, inversion_psnr=psnr,
                         pairs=len(pairs.truth), n_frames=pairs.truth.shape[1], frame=list(self.model.config.frame), evaluations=2 * self.model.config.n_steps - 1,
                         device=str(self.model.device), machine=platform.processor() or platform.machine(), cores=torch.get_num_threads(), torch=torch.__version__)
@@ -159,22 +170,28 @@ def table(self:Experiment):
 def summary(self:Experiment):
     "What lies where, and the command that goes on from here; paths as they were given."
     out, s = Path(os.path.relpath(self.out)), self.settings
-    what = {'model/': 'weights and config: DiffSDA.from_pretrained reads them', 'metrics.json': 'the numbers', 'metrics.csv': 'the training curve', 'config.json': 'every setting',
+    what = {'model.safetensors, config.json': 'the model: DiffSDA.from_pretrained reads the folder', 'metrics.json': 'the numbers', 'metrics.csv': 'the training curve', 'run.json': 'every setting',
             'swap.png, reconstruction.png': 'the pictures', 'samples/': 'pictures on the way', 'tensorboard/': 'tensorboard --logdir', 'checkpoint.pt': 'for resume'}
     lines = [f'{out / name}: {text}' if i == 0 else f'{name}: {text}' for i, (name, text) in enumerate(what.items())]
-    data = f' --data_dir {s.data_dir}' if s.data_dir else ''
-    print('\n'.join(lines) + f'\n\ntwice as long: diffsda-train --dataset {s.dataset}{data} --run {out} --resume --steps {2 * self.trainer.step}')
+    given = {k: v for k, v in asdict(s).items() if v != getattr(Settings, k) and k not in ('dataset', 'run', 'resume', 'steps', 'minutes')}
+    flags = [f'--{"" if v else "no-"}{k}' if isinstance(v, bool) else f'--{k} {shlex.quote(str(v))}' for k, v in given.items()]
+    print('\n'.join(lines), '', ' '.join(['twice as long: diffsda-train', f'--dataset {s.dataset}', *flags, f'--run {shlex.quote(str(out))} --resume --steps {2 * self.trainer.step}']), sep='\n')
 
 # %% ../nbs/65_experiment.ipynb #650022
 def main(argv=None):
     "diffsda-train: the experiment of train.ipynb from a terminal."
     docs = docments(Settings)
-    parser = argparse.ArgumentParser('diffsda-train', description=Settings.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser('diffsda-train', description=Settings.__doc__, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     for f in fields(Settings):
         flag = dict(action=argparse.BooleanOptionalAction) if isinstance(f.default, bool) else dict(type=type(f.default))
         parser.add_argument('--' + f.name, default=f.default, help=docs[f.name], **flag)
     try:
-        experiment = Experiment(read_settings(vars(parser.parse_args(argv))))
-        print(json.dumps(experiment.train().measure(), indent=2))
+        experiment = Experiment(read_settings(vars(parser.parse_args(argv)))).train()
+        if not experiment.trainer.accelerator.is_main_process: return
+        print(json.dumps(experiment.measure(), indent=2))
         experiment.summary()
     except BadInput as e: sys.exit(f'diffsda-train: {e}')
+    except KeyboardInterrupt: sys.exit(130)
+
+# %% ../nbs/65_experiment.ipynb #650027
+if __name__ == '__main__' and globals().get('__package__') == 'diffsda': main() # python -m diffsda.experiment, torchrun -m diffsda.experiment

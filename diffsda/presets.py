@@ -36,6 +36,7 @@ class ModelConfig:
     standardise: bool = True     # standardised features, orthogonal LSTMs; False: the paper's text literally
     bidirectional: bool = False  # True: the authors' code
     shift: bool = True           # z scales and shifts; False: the paper's Eq. 3, scale only
+    canvas: bool = False         # True: every level of the U-Net starts from a map linear in z; not in the paper
 
     def __post_init__(self):
         for k, v in vars(self).items():
@@ -78,14 +79,14 @@ def from_table4(row: Table4) -> Preset:
     return Preset(model, train, 'Table 4')
 
 # %% ../nbs/40_presets.ipynb #400015
-_large = ModelConfig(s_dim=64, d_dim=12, hidden=256, base=64, mults=(1, 2, 2), attn=(), n_res=1, patch=4,
-                     enc_base=32, enc_mults=(1, 2, 4), enc_attn=(), enc_n_res=1, enc_patch=4, P_mean=0.4, P_std=1.2)
-_small = replace(_large, frame=(3, 32, 32), base=32, mults=(1, 2, 4), patch=2, enc_patch=2, n_steps=16)
-_train = dict(lr=2e-3, batch_size=8, n_frames=6, ema=0.998)
+_large = ModelConfig(s_dim=48, d_dim=12, hidden=160, base=64, mults=(1, 2, 2), attn=(), n_res=1, patch=4,
+                     enc_base=32, enc_mults=(1, 2, 4), enc_attn=(), enc_n_res=1, enc_patch=4, P_mean=0.8, P_std=1.4, canvas=True)
+_small = replace(_large, frame=(3, 32, 32), s_dim=64, hidden=256, base=32, mults=(1, 2, 4), patch=2, enc_patch=2, n_steps=16)
+_train = dict(lr=2e-3, batch_size=12, n_frames=4, ema=0.998)
 PRESETS = {
     'cartoon': Preset(_small, dict(_train, minutes=8.), 'two CPU cores, eight minutes'),
     'sprites': Preset(replace(_small, d_dim=8), dict(_train, minutes=12.), 'two CPU cores, twelve minutes'),
-    'cartoon64': Preset(_large, dict(_train, ema=0.999, steps=4500), 'the reference checkpoint'),
-    'sprites64': Preset(replace(_large, d_dim=8), dict(_train, ema=0.999, steps=4500), 'the reference checkpoint'),
+    'cartoon64': Preset(_large, dict(_train, ema=0.999, minutes=22.), 'the reference checkpoint'),
+    'sprites64': Preset(replace(_large, d_dim=8), dict(_train, ema=0.999, minutes=22.), 'the reference checkpoint'),
     **{name: from_table4(row) for name, row in TABLE4.items()},
 }

@@ -1,0 +1,38 @@
+"""The reference checkpoints do what the README says of them."""
+import json
+from pathlib import Path
+import pytest, torch
+from diffsda.metrics import mse, swap_error
+from diffsda.model import DiffSDA
+from diffsda.toys import CartoonFaces
+
+root = Path(__file__).resolve().parent.parent
+folders = sorted(p for p in (root / 'checkpoints').iterdir() if p.is_dir())
+
+@pytest.fixture(scope='module')
+def faces(): return DiffSDA.from_pretrained(root / 'checkpoints/cartoon64'), CartoonFaces('test', n_clips=16).pairs(4, n_frames=4, seed=7)
+
+@pytest.mark.parametrize('folder', folders, ids=lambda p: p.name)
+def test_small_and_measured(folder):
+    assert (folder / 'model.safetensors').stat().st_size < 12e6
+    found = json.loads((folder / 'metrics.json').read_text())
+    assert found['pairs'] >= 64 and found['swap_mse'] < 0.75 * min(found['copy_static_mse'], found['copy_dynamic_mse'])
+    assert found['n_params'] == sum(p.numel() for p in DiffSDA.from_pretrained(folder).parameters())
+
+def test_swap_is_near_the_truth(faces):
+    model, pairs = faces
+    found = swap_error(model, pairs, n_steps=12).metrics
+    assert found['swap_mse'] < 0.7 * found['copy_static_mse'] < found['copy_dynamic_mse']
+
+def test_inversion_comes_back(faces):
+    model, pairs = faces
+    clip = pairs.static[:1]
+    psnr = -10 * torch.log10(mse(model.reconstruct(clip, n_steps=32), clip)).item()
+    assert psnr >= 35
+
+def test_factors_say_who_and_what(faces):
+    "The factors of a true swap are the static factor of one clip and the dynamic ones of the other, far nearer than anybody else's."
+    model, (who, what, truth) = faces
+    a, b, t = (model.encode(c) for c in (who, what, truth))
+    assert (torch.cdist(t.s, a.s).argmin(1) == torch.arange(4)).all()
+    assert ((t.d - b.d).square().mean() < 0.5 * (t.d - a.d).square().mean())
