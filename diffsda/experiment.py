@@ -143,11 +143,14 @@ def measure(self:Experiment, quiet=False):
     "Load what was saved, measure it on test identities, and write metrics.json and the two pictures."
     self.model = DiffSDA.from_pretrained(self.out).to(self.trainer.accelerator.device)
     s, pairs = self.settings, self.test_set.pairs(self.settings.pairs, 8)
-    fresh = swap_error(self.model, pairs, progress=None if quiet else lambda c: tqdm(c, desc='measuring', mininterval=2))
-    twice = self.model.reconstruct(pairs.dynamic[:8]).cpu()
-    psnr = -10 * torch.log10(mse(twice, pairs.dynamic[:8]).mean()).item()
+    bar = None if quiet else lambda chunks: tqdm(chunks, desc='measuring', mininterval=2)
+    fresh = swap_error(self.model, pairs, progress=bar)
+    full = swap_error(self.model, pairs, temperature=1., progress=bar).metrics
+    some = pairs.dynamic[:4]
+    psnr = -10 * torch.log10(mse(self.model.reconstruct(some, n_steps=32).cpu(), some).mean()).item() # Alg. 2, then 63 evaluations of Alg. 1
     self.metrics = dict(dataset=s.dataset, steps=self.trainer.step, minutes=round(self.trainer.elapsed / 60, 4),
-                        n_params=sum(p.numel() for p in self.model.parameters()), seed=s.seed, **fresh.metrics, inversion_psnr=psnr,
+                        n_params=sum(p.numel() for p in self.model.parameters()), seed=s.seed, **fresh.metrics, temperature=self.model.config.temperature,
+                        swap_mse_at_temperature_1=full['swap_mse'], reconstruction_mse_at_temperature_1=full['reconstruction_mse'], inversion_psnr=psnr,
                         pairs=len(pairs.truth), n_frames=pairs.truth.shape[1], frame=list(self.model.config.frame), evaluations=2 * self.model.config.n_steps - 1,
                         device=str(self.model.device), machine=platform.processor() or platform.machine(), cores=torch.get_num_threads(), torch=torch.__version__)
     write_json(self.out / 'metrics.json', self.metrics)

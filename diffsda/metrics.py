@@ -27,12 +27,13 @@ class SwapResult(NamedTuple):
 def swap_error(model, # DiffSDA
                pairs, # SwapPairs of test identities
                invert=False, # start from the dynamic clip's noise (Alg. 2) instead of fresh noise
-               n_steps=None, batch=16, seed=0, progress=None) -> SwapResult:
+               n_steps=None, temperature=None, # of the sampler; None: the model's
+               batch=16, seed=0, progress=None) -> SwapResult:
     "Reconstruction and swap against the truth, beside what handing back either input clip would score."
     gen, done = torch.Generator(), []
     chunks = list(zip(*(p.split(batch) for p in pairs)))
     for i, (static, dynamic, _) in enumerate(progress(chunks) if progress else chunks):
-        kw = lambda: dict(invert=invert, n_steps=n_steps, generator=gen.manual_seed(seed + i))
+        kw = lambda: dict(invert=invert, n_steps=n_steps, temperature=temperature, generator=gen.manual_seed(seed + i))
         done.append((model.reconstruct(dynamic, **kw()).cpu(), model.swap(static, dynamic, **kw()).cpu()))
     reconstructed, swapped = map(torch.cat, zip(*done))
     static, dynamic, truth = pairs

@@ -76,8 +76,8 @@ def check_folder(folder): # a Path that should hold a saved model
                        + (f'. {pickles[0]} is a pickle and is not opened' if pickles else ''))
     try: keys = set(json.loads((folder / 'config.json').read_text()))
     except (ValueError, TypeError) as e: raise BadInput(f'{folder}/config.json: not readable ({first_line(e)}); copy it again from its run') from None
-    odd = keys ^ {f.name for f in fields(ModelConfig)}
-    if odd: raise BadInput(f'{folder}/config.json: unknown or missing {", ".join(sorted(odd))}; expected the config.json that save_pretrained wrote')
+    odd = keys - {f.name for f in fields(ModelConfig)}
+    if odd: raise BadInput(f'{folder}/config.json: unknown setting {", ".join(sorted(odd))}; expected the config.json that save_pretrained wrote')
 
 def first_line(error): return f'{type(error).__name__}: {(str(error).strip().splitlines() or [""])[0][:200]}'
 
@@ -142,6 +142,7 @@ def denoise_with(self:DiffSDA, factors, # Factors
 def decode(self:DiffSDA, factors, # Factors
            x_T=None,              # (b, t, c, h, w) starting noise of std sigma_max, from `invert`; None: fresh noise
            n_steps=None,          # sampler steps, 2 n - 1 evaluations; None: the model's
+           temperature=None,      # scale of fresh noise: 1 samples, towards 0 the mean picture; None: the model's
            generator=None,        # torch.Generator of the fresh noise and of the churn
            progress=None,         # wraps the steps, e.g. tqdm
            **sampler):            # s_churn, sigma_max, ...: see `samplers.sample`
@@ -149,7 +150,8 @@ def decode(self:DiffSDA, factors, # Factors
     sigma_max = sampler.get('sigma_max', 80.)
     if x_T is None:
         shape = (*factors.d.shape[:2], *self.config.frame)
-        x_T = sigma_max * torch.randn(shape, generator=generator, device=generator.device if generator else self.device).to(self.device)
+        scale = self.config.temperature if temperature is None else temperature
+        x_T = scale * sigma_max * torch.randn(shape, generator=generator, device=generator.device if generator else self.device).to(self.device)
     with evaluating(self):
         x = samplers.sample(self.denoise_with(factors.to(self.device)), x_T, n_steps or self.config.n_steps, generator=generator, progress=progress, **sampler)
     return self.codec.decode(x)

@@ -31,6 +31,7 @@ class ModelConfig:
     P_mean: float = -1.2         # ln(sigma) ~ N(P_mean, P_std^2) in training
     P_std: float = 1.2
     n_steps: int = 32            # sampler steps: 2 n_steps - 1 network evaluations
+    temperature: float = 1.      # scale of fresh starting noise; below 1 nearer to the mean picture
     mean: float = 0.5            # of the training pixels, for the codec
     std: float = 0.25
     standardise: bool = True     # standardised features, orthogonal LSTMs; False: the paper's text literally
@@ -80,8 +81,8 @@ def from_table4(row: Table4) -> Preset:
 
 # %% ../nbs/40_presets.ipynb #400015
 _large = ModelConfig(s_dim=48, d_dim=12, hidden=160, base=64, mults=(1, 2, 2), attn=(), n_res=1, patch=4,
-                     enc_base=32, enc_mults=(1, 2, 4), enc_attn=(), enc_n_res=1, enc_patch=4, P_mean=0.8, P_std=1.4, canvas=True)
-_small = replace(_large, frame=(3, 32, 32), s_dim=64, hidden=256, base=32, mults=(1, 2, 4), patch=2, enc_patch=2, n_steps=16)
+                     enc_base=32, enc_mults=(1, 2, 4), enc_attn=(), enc_n_res=1, enc_patch=4, P_mean=0.8, P_std=1.4, canvas=True, n_steps=16, temperature=0.5)
+_small = replace(_large, frame=(3, 32, 32), s_dim=64, hidden=256, base=32, mults=(1, 2, 4), patch=2, enc_patch=2)
 _train = dict(lr=2e-3, batch_size=12, n_frames=4, ema=0.998)
 PRESETS = {
     'cartoon': Preset(_small, dict(_train, minutes=8.), 'two CPU cores, eight minutes'),

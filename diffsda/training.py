@@ -218,7 +218,7 @@ def load(self:Trainer, path):
     "Take up an interrupted run where it stood."
     state = load_checkpoint(path)
     theirs, ours = ModelConfig(**state['model_config']), self.plain.config
-    different = [f'{k}: {v!r} there, {getattr(ours, k)!r} here' for k, v in vars(theirs).items() if v != getattr(ours, k)]
+    different = [f'{k}: {v!r} there, {getattr(ours, k)!r} here' for k, v in vars(theirs).items() if v != getattr(ours, k) and k not in ('n_steps', 'temperature')] # these two only sample
     if different: raise BadInput(f'{path}: a checkpoint of another model ({"; ".join(different)}); resume with the settings it was started with, or start a new run folder')
     for k in ('seed', 'batch_size', 'n_frames'):
         if state[k] != getattr(self.config, k): raise BadInput(f'{path}: started with {k}={state[k]}, not {getattr(self.config, k)}; resume with the same {k}')
