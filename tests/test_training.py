@@ -2,6 +2,7 @@
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import pytest, torch
+from diffsda.experiment import main
 from fixtures import make_sprite_sheets
 
 root = Path(__file__).resolve().parent.parent
@@ -12,6 +13,11 @@ def options(values): return [o for k, v in values.items() for o in ([f'--{k}'] i
 def start(*command, **kw): return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
 def finish(process): return process.communicate(timeout=300)[0], process.returncode
 def train(run, **values): return start('diffsda-train', *options({**tiny, 'run': run, **values}))
+def refusal(run, **values):
+    "The sentence with which `diffsda-train` ends; an exit with a sentence is exit code 1."
+    with pytest.raises(SystemExit) as end: main(options({**tiny, 'run': run, **values}))
+    assert isinstance(end.value.code, str) and end.value.code.startswith('diffsda-train: ')
+    return end.value.code
 def papermill(tmp_path, **values):
     parameters = [o for k, v in {**tiny, 'run': tmp_path / 'run', **values}.items() for o in ('-p', k, str(v))]
     return finish(start('papermill', str(root / 'nbs/train.ipynb'), str(tmp_path / 'train.ipynb'), '--no-progress-bar', *parameters))
@@ -115,24 +121,27 @@ def test_train_notebook_refuses(tmp_path, wrong, words):
     (dict(precision='fp16'), ['fp16', 'precision=no']),
 ], ids=lambda v: next(iter(v)) if isinstance(v, dict) else '')
 def test_terminal_refuses(tmp_path, wrong, words):
-    said, code = finish(train(tmp_path / 'run', **{**dict(steps=3), **wrong}))
-    assert code not in (0, None) and 'Traceback' not in said and all(w in said for w in words), said
+    said = refusal(tmp_path / 'run', **{**dict(steps=3), **wrong})
+    assert all(w in said for w in words), said
 
 def test_a_run_is_never_overwritten(straight):
     before = (straight / 'checkpoint.pt').read_bytes()
-    said, code = finish(train(straight, steps=3))
-    assert code != 0 and 'already holds a run' in said and 'resume' in said
+    said = refusal(straight, steps=3)
+    assert 'already holds a run' in said and 'resume' in said
     assert (straight / 'checkpoint.pt').read_bytes() == before
 
 def test_resume_refuses_another_model(straight):
-    said, code = finish(train(straight, steps=9, resume=True, d_dim=5))
-    assert code != 0 and 'd_dim: 12 there, 5 here' in said and 'Traceback' not in said
+    assert 'd_dim: 12 there, 5 here' in refusal(straight, steps=9, resume=True, d_dim=5)
+    assert 'n_frames=3, not 5' in refusal(straight, steps=9, resume=True, n_frames=5)
 
 def test_resume_refuses_what_is_not_a_checkpoint(tmp_path):
     run = tmp_path / 'run'; run.mkdir()
     (run / 'checkpoint.pt').write_bytes(b'PK\x03\x04 half a file')
-    said, code = finish(train(run, steps=3, resume=True))
-    assert code != 0 and 'checkpoint.pt: not a checkpoint that can be read safely' in said
+    assert 'checkpoint.pt: not a checkpoint that can be read safely' in refusal(run, steps=3, resume=True)
+
+def test_a_sentence_and_an_exit_code(tmp_path):
+    said, code = finish(train(tmp_path / 'run', dataset='mug'))
+    assert code == 1 and said.startswith('diffsda-train: dataset mug') and 'Traceback' not in said
 
 def test_help():
     said, code = finish(start('diffsda-train', '--help'))
