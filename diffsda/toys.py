@@ -9,7 +9,8 @@ __all__ = ['STATIC', 'DYNAMIC', 'DYNAMIC_RANGE', 'EXPRESSIONS', 'HAIR', 'PALETTE
            'circles', 'curls', 'bun', 'zigzag', 'spikes', 'beanie', 'puffs', 'paint_body', 'paint_head', 'paint_cheeks',
            'eye_u', 'paint_eyes', 'paint_brows', 'paint_nose', 'paint_mouth', 'paint_hair', 'tilted', 'paint_face',
            'render', 'side_by_side', 'hair_kind', 'by_style', 'landmarks', 'draws', 'split_index', 'sample_static',
-           'vector', 'wander', 'swell', 'sample_dynamic', 'SwapPairs', 'to_bytes', 'CartoonFaces']
+           'vector', 'wander', 'swell', 'sample_dynamic', 'SwapPairs', 'to_bytes', 'draw_clips', 'CartoonFaces',
+           'swap_pairs']
 
 # %% ../nbs/32_toys.ipynb #320003
 import math
@@ -182,6 +183,7 @@ def curls(k):
     row = [(k.w * a, -k.h * .74 + .33 * k.w * a * a) for a in (-.95, -.57, -.19, .19, .57, .95)]
     return [(back, 'hair')], [(torch.minimum(circles(k.front, k.v, row, .15), torch.maximum(k.cap(.06, .04), k.v + .58 * k.h)), 'hair')]
 
+# %% ../nbs/32_toys.ipynb #320023b
 def bun(k):
     top = disc(k.back * 1. + .0, k.v + k.h + .12, .21)
     line = k.v + .66 * k.h - .85 * k.front ** 2 / k.w
@@ -247,6 +249,7 @@ def paint_eyes(c, p, paint, u): # u: eye_u
     c.paint(torch.maximum(ball.add_(.42 * p.iris), white), paint.ink)
     c.paint(torch.maximum(disc(u + .3 * p.iris, v + .38 * p.iris, .28 * p.iris), white), paint.white)
 
+# %% ../nbs/32_toys.ipynb #320026b
 def paint_brows(c, p, paint, u, left):
     u = torch.where(left, -u, u)
     line = c.v - p.brow_v + (p.brow_slope - 1.3 * u) * u
@@ -301,6 +304,7 @@ def paint_face(static, dynamic, style, size): # (n, S), (n, Y), one of STYLES, p
     paint_brows(mid, p, paint, u, left)
     return c.img
 
+# %% ../nbs/32_toys.ipynb #320027b
 def render(static,    # (b, S) who, in [0, 1]
            dynamic,   # (b, t, Y) what, in DYNAMIC_RANGE
            size=64,   # pixels of a side
@@ -421,6 +425,17 @@ class SwapPairs(NamedTuple):
 
 def to_bytes(frames): return frames.mul(255).add_(.5).to(torch.uint8)
 
+# %% ../nbs/32_toys.ipynb #320053b
+def draw_clips(static, dynamic, size, progress=False): # (n, S), (n, t, Y), pixels, show a bar?
+    "All the clips as bytes, (n, t, 3, size, size)."
+    out, todo = torch.empty(*dynamic.shape[:2], 3, size, size, dtype=torch.uint8), torch.arange(len(static)).split(16)
+    if progress:
+        from tqdm import tqdm
+        todo = tqdm(todo, desc='drawing faces')
+    for i in todo: out[i] = to_bytes(render(static[i], dynamic[i], size))
+    return out
+
+# %% ../nbs/32_toys.ipynb #320053bx
 class CartoonFaces:
     "Clips of cartoon faces in memory, with their true factors."
     name, frame_shape = 'cartoon', (3, 64, 64)
@@ -439,16 +454,7 @@ class CartoonFaces:
         self.static = sample_static(identity[-1] + 1, seed, split)[identity]
         self.dynamic, expression = sample_dynamic(n, seed, split, clip_len)
         self.labels = dict(identity=identity, expression=np.array(EXPRESSIONS)[expression], hair=np.array(HAIR)[hair_kind(self.static)])
-        self.frames = self._draw_clips(progress)
-
-    def _draw_clips(self, progress):
-        out = torch.empty(*self.dynamic.shape[:2], *self.frame_shape, dtype=torch.uint8)
-        todo = torch.arange(len(out)).split(16)
-        if progress:
-            from tqdm.auto import tqdm
-            todo = tqdm(todo, desc=f'drawing {self.split} faces')
-        for i in todo: out[i] = to_bytes(render(self.static[i], self.dynamic[i], self.size))
-        return out
+        self.frames = draw_clips(self.static, self.dynamic, size, progress)
 
     def __len__(self): return len(self.frames)
 
@@ -469,12 +475,15 @@ class CartoonFaces:
         times = np.sort(rng.random((batch_size, self.frames.shape[1])).argsort(1)[:, :n_frames], axis=1)
         return self.frames[clips, torch.from_numpy(times)]
 
-    def pairs(self, n, n_frames=8, seed=0): # pairs, frames evenly spaced in the clip
-        "n swaps between different identities, and their right answers."
-        rng, who = np.random.default_rng([self.seed, seed]), self.labels['identity']
-        if who[-1] == 0: raise BadInput('a swap needs two identities, these data have one: make more clips')
-        a = rng.permutation(np.resize(rng.permutation(len(self)), n))
-        b = np.array([rng.choice(np.flatnonzero(who != who[i])) for i in a])
-        times = self._times(n_frames)
-        truth = to_bytes(render(self.static[a], self.dynamic[b][:, times], self.size))
-        return SwapPairs(self.frames[a][:, times], self.frames[b][:, times], truth)
+# %% ../nbs/32_toys.ipynb #320053by
+def swap_pairs(self, n, n_frames=8, seed=0): # pairs, frames evenly spaced in the clip
+    "n swaps between different identities, and their right answers."
+    rng, who = np.random.default_rng([self.seed, seed]), self.labels['identity']
+    if who[-1] == 0: raise BadInput('a swap needs two identities, these data have one: make more clips')
+    a = rng.permutation(np.resize(rng.permutation(len(self)), n))
+    b = np.array([rng.choice(np.flatnonzero(who != who[i])) for i in a])
+    times = self._times(n_frames)
+    truth = to_bytes(render(self.static[a], self.dynamic[b][:, times], self.size))
+    return SwapPairs(self.frames[a][:, times], self.frames[b][:, times], truth)
+
+CartoonFaces.pairs = swap_pairs

@@ -122,7 +122,7 @@ class CSVTracker(GeneralTracker):
     def log(self, values, step=None, **kw):
         self.rows.append({'step': step, **{k: f'{v:.6g}' for k, v in values.items()}})
         with replacing(self.path) as tmp, open(tmp, 'w', newline='') as f:
-            writer = csv.DictWriter(f, self.rows[0].keys()); writer.writeheader(); writer.writerows(self.rows)
+            writer = csv.DictWriter(f, self.rows[0].keys(), lineterminator='\n'); writer.writeheader(); writer.writerows(self.rows)
 
 # %% ../nbs/42_training.ipynb #420028
 def accelerate(config, folder, trackers): # TrainConfig; of the run; of the curve
