@@ -73,7 +73,7 @@ from diffsda.presets import PRESETS
 from diffsda.model import DiffSDA
 from diffsda.training import Trainer, TrainConfig
 torch.manual_seed(0)
-trainer = Trainer(DiffSDA(PRESETS["cartoon"].model), CartoonFaces("train", n_clips=8), TrainConfig(steps=2, batch_size=2, n_frames=2, log_every=1), sys.argv[1], quiet=True)
+trainer = Trainer(DiffSDA(PRESETS["cartoon"].model), CartoonFaces("train", n_clips=8, size=32), TrainConfig(steps=2, batch_size=2, n_frames=2, log_every=1), sys.argv[1], quiet=True)
 trainer.fit()
 rank, world = trainer.accelerator.process_index, trainer.accelerator.num_processes
 weights = torch.stack([p.detach().double().sum() for p in trainer.plain.parameters()])
