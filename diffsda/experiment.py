@@ -77,6 +77,7 @@ def configure(settings): # -> (ModelConfig, TrainConfig)
     "The preset, with what the settings override."
     name = settings.preset or settings.dataset
     if name not in PRESETS:
+        if not settings.preset: open_dataset(name, 'train') # says what is wrong with the name
         raise BadInput(f'preset {name!r} is not known; the presets are {", ".join(PRESETS)}')
     preset = PRESETS[name]
     model = {k: getattr(settings, k) for k in ('s_dim', 'd_dim') if getattr(settings, k)}
