@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin
-from .codec import PixelCodec
+from .codec import PixelCodec, SeriesCodec
 from .edm import Denoiser, edm_loss
 from .encoder import FrameTrunk, SequenceEncoder
 from .factors import BadInput, Factors
@@ -52,7 +52,7 @@ class DiffSDA(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='
     "Diffusion sequential disentanglement autoencoder: an encoder to (s, d) and a denoiser told (s, d_t)."
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.config, self.codec = config, PixelCodec(config.mean, config.std)
+        self.config, self.codec = config, (PixelCodec if len(config.frame) == 3 else SeriesCodec)(config.mean, config.std)
         backbone, trunk = networks(config)
         self.encoder = SequenceEncoder(trunk, config.s_dim, config.d_dim, config.hidden, config.standardise, config.bidirectional)
         self.denoiser = Denoiser(backbone)
@@ -64,9 +64,11 @@ class DiffSDA(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='
                 sigma,   # (b, t) noise levels
                 noise,   # as x, standard normal
                ):        # (b, t) weighted loss of every frame, Eq. 8
-        return edm_loss(self.denoiser, x, self.encoder(x).cond(), sigma, noise)
+        factors = self.encoder(x)
+        if self.config.d_noise and self.training: factors = factors.replace(d=factors.d + self.config.d_noise * torch.randn_like(factors.d))
+        return edm_loss(self.denoiser, x, factors.cond(), sigma, noise)
 
-# %% ../nbs/41_model.ipynb #410015
+# %% ../nbs/41_model.ipynb #410016
 def check_folder(folder): # a Path that should hold a saved model
     "Say what is missing before the library does."
     for name in ('config.json', 'model.safetensors'):
@@ -81,7 +83,7 @@ def check_folder(folder): # a Path that should hold a saved model
 
 def first_line(error): return f'{type(error).__name__}: {(str(error).strip().splitlines() or [""])[0][:200]}'
 
-# %% ../nbs/41_model.ipynb #410016
+# %% ../nbs/41_model.ipynb #410017
 @patch
 def _save_pretrained(self:DiffSDA, save_directory):
     "Weights in half precision, statistics of the standardisation in full."
@@ -89,7 +91,7 @@ def _save_pretrained(self:DiffSDA, save_directory):
     tensors = {k: v.half().contiguous() if k in params else v.contiguous() for k, v in self.state_dict().items()}
     save_file(tensors, Path(save_directory) / 'model.safetensors', metadata={'format': 'pt'})
 
-# %% ../nbs/41_model.ipynb #410017
+# %% ../nbs/41_model.ipynb #410018
 @patch(cls_method=True)
 def _from_pretrained(cls:DiffSDA, *, model_id, map_location='cpu', strict=True, **kw):
     "Load config.json and model.safetensors from a folder or from the Hub; every key must fit, nothing is unpickled."
@@ -100,12 +102,12 @@ def _from_pretrained(cls:DiffSDA, *, model_id, map_location='cpu', strict=True, 
         raise BadInput(f'{model_id}: config.json and model.safetensors do not make one DiffSDA ({first_line(e)}); '
                        'the file is damaged or belongs to another architecture: copy both files again from one run') from None
 
-# %% ../nbs/41_model.ipynb #410020
+# %% ../nbs/41_model.ipynb #410021
 @patch(cls_method=True)
 def _load_as_pickle(cls:DiffSDA, model, model_file, map_location, strict):
     raise BadInput(f'{model_file}: a pickle, which is not opened; expected model.safetensors')
 
-# %% ../nbs/41_model.ipynb #410021
+# %% ../nbs/41_model.ipynb #410022
 @patch(cls_method=True)
 def from_pretrained(cls:DiffSDA, name, **kw): # folder or Hub name
     "The model of a folder or of a Hub name, in evaluation mode."
@@ -114,7 +116,7 @@ def from_pretrained(cls:DiffSDA, name, **kw): # folder or Hub name
     except BadInput: raise
     except (OSError, ValueError) as e: raise BadInput(f'{name}: there is no such folder, and no model of that name on the Hub can be reached ({first_line(e)})') from None
 
-# %% ../nbs/41_model.ipynb #410022
+# %% ../nbs/41_model.ipynb #410023
 @patch
 def to_x(self:DiffSDA, clip): # (b, t, c, h, w) -> x, on the model's device
     x = self.codec.encode(clip.to(self.device))
@@ -122,14 +124,14 @@ def to_x(self:DiffSDA, clip): # (b, t, c, h, w) -> x, on the model's device
         f'frames of shape {tuple(x.shape[2:])}: this model was made for {self.config.frame}; resize the clips or load another model')
     return x
 
-# %% ../nbs/41_model.ipynb #410023
+# %% ../nbs/41_model.ipynb #410024
 @patch
 def encode(self:DiffSDA, clip, # (b, t, c, h, w) uint8 or float in [0, 1]
           ) -> Factors:        # s (b, s_dim), d (b, t, d_dim)
     "Take a clip apart: who it is and what it does."
     with evaluating(self): return self.encoder(self.to_x(clip))
 
-# %% ../nbs/41_model.ipynb #410026
+# %% ../nbs/41_model.ipynb #410027
 @patch
 def denoise_with(self:DiffSDA, factors, # Factors
                 ):                      # D(x_noisy, sigma) for the samplers
@@ -137,7 +139,7 @@ def denoise_with(self:DiffSDA, factors, # Factors
     z = factors.cond()
     return lambda x, sigma: self.denoiser(x, sigma.to(x).expand(z.shape[:2]), z)
 
-# %% ../nbs/41_model.ipynb #410027
+# %% ../nbs/41_model.ipynb #410028
 @patch
 def decode(self:DiffSDA, factors, # Factors
            x_T=None,              # (b, t, c, h, w) starting noise of std sigma_max, from `invert`; None: fresh noise
@@ -156,7 +158,7 @@ def decode(self:DiffSDA, factors, # Factors
         x = samplers.sample(self.denoise_with(factors.to(self.device)), x_T, n_steps or self.config.n_steps, generator=generator, progress=progress, **sampler)
     return self.codec.decode(x)
 
-# %% ../nbs/41_model.ipynb #410030
+# %% ../nbs/41_model.ipynb #410031
 @patch
 def invert(self:DiffSDA, clip, # (b, t, c, h, w) uint8 or float in [0, 1]
            factors=None,       # Factors; None: the clip's own
@@ -167,12 +169,12 @@ def invert(self:DiffSDA, clip, # (b, t, c, h, w) uint8 or float in [0, 1]
     with evaluating(self):
         return samplers.invert(self.denoise_with(factors.to(self.device)), self.to_x(clip), n_steps or self.config.n_steps, **sampler)
 
-# %% ../nbs/41_model.ipynb #410033
+# %% ../nbs/41_model.ipynb #410034
 def ladder(kw): # of `decode`
     "What Algorithm 2 must share with Algorithm 1: the same noise levels."
     return {k: kw[k] for k in ('n_steps', 'sigma_min', 'sigma_max', 'rho') if k in kw}
 
-# %% ../nbs/41_model.ipynb #410034
+# %% ../nbs/41_model.ipynb #410035
 @patch
 def reconstruct(self:DiffSDA, clip, # (b, t, c, h, w) uint8 or float in [0, 1]
                 invert=True,        # start from the clip's own noise (Alg. 2); False: fresh noise, the factors alone
@@ -181,7 +183,7 @@ def reconstruct(self:DiffSDA, clip, # (b, t, c, h, w) uint8 or float in [0, 1]
     factors = self.encode(clip)
     return self.decode(factors, self.invert(clip, factors, **ladder(kw)) if invert else None, **kw)
 
-# %% ../nbs/41_model.ipynb #410037
+# %% ../nbs/41_model.ipynb #410038
 @patch
 def swap(self:DiffSDA, static, # (b, t, c, h, w) the clip that says who
          dynamic,              # (b, t, c, h, w) the clip that says what

@@ -32,12 +32,13 @@ class ModelConfig:
     P_std: float = 1.2
     n_steps: int = 32            # sampler steps: 2 n_steps - 1 network evaluations
     temperature: float = 1.      # scale of fresh starting noise; below 1 nearer to the mean picture
-    mean: float = 0.5            # of the training pixels, for the codec
-    std: float = 0.25
+    mean: float = 0.5            # of the training data, for the codec: one number, or a tuple of one a band
+    std: float = 0.25            # likewise
     standardise: bool = True     # standardised features, orthogonal LSTMs; False: the paper's text literally
     bidirectional: bool = False  # True: the authors' code
     shift: bool = True           # z scales and shifts; False: the paper's Eq. 3, scale only
     canvas: bool = False         # True: every level of the U-Net starts from a map linear in z; not in the paper
+    d_noise: float = 0.          # std of noise added to the standardised d in training, so that s carries what stays; not in the paper
 
     def __post_init__(self):
         for k, v in vars(self).items():
@@ -84,10 +85,17 @@ _large = ModelConfig(s_dim=48, d_dim=12, hidden=160, base=64, mults=(1, 2, 2), a
                      enc_base=32, enc_mults=(1, 2, 4), enc_attn=(), enc_n_res=1, enc_patch=4, P_mean=0.8, P_std=1.4, canvas=True, n_steps=16, temperature=0.5)
 _small = replace(_large, frame=(3, 32, 32), s_dim=64, hidden=256, base=32, mults=(1, 2, 4), patch=2, enc_patch=2)
 _train = dict(lr=2e-3, batch_size=12, n_frames=4, ema=0.998)
+_voice = ModelConfig(frame=(80,), backbone='mlp', s_dim=16, d_dim=8, hidden=128, base=64, mults=(4, 4, 4, 4), attn=(), enc_base=32, enc_mults=(4, 4, 4, 4), enc_attn=(),
+                     P_mean=0.8, P_std=1.4, n_steps=16, temperature=0.5, d_noise=1.)
+_speech = replace(_voice, s_dim=32, base=128, enc_base=64, P_mean=1., d_noise=2.)
+_listen = dict(lr=2e-3, batch_size=16, n_frames=68, ema=0.998)
 PRESETS = {
     'cartoon': Preset(_small, dict(_train, minutes=8.), 'two CPU cores, eight minutes'),
     'sprites': Preset(replace(_small, d_dim=8), dict(_train, minutes=12.), 'two CPU cores, twelve minutes'),
-    'cartoon64': Preset(_large, dict(_train, ema=0.999, minutes=22.), 'the reference checkpoint'),
-    'sprites64': Preset(replace(_large, d_dim=8), dict(_train, ema=0.999, minutes=22.), 'the reference checkpoint'),
+    'cartoon64': Preset(_large, dict(_train, ema=0.999, minutes=110.), 'the reference checkpoint'),
+    'sprites64': Preset(replace(_large, d_dim=8), dict(_train, ema=0.999, minutes=40.), 'the reference checkpoint'),
+    'vowels': Preset(_voice, dict(_listen, minutes=4.), 'two CPU cores, four minutes'),
+    'librispeech': Preset(_speech, dict(_listen, batch_size=24, sample_every=250, minutes=35.), 'the reference checkpoint'),
+    'fsdd': Preset(_speech, dict(_listen, batch_size=24, minutes=10.), 'as librispeech; not tried at length'),
     **{name: from_table4(row) for name, row in TABLE4.items()},
 }

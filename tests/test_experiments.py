@@ -1,0 +1,77 @@
+"""The experiment notebooks, as a user starts them with papermill, on a tiny budget; and training on sound."""
+import json, subprocess, os, sys
+from pathlib import Path
+import pytest
+from diffsda.experiment import Experiment, Settings, main
+from fixtures_speech import make_fsdd, make_librispeech, make_timit
+
+root = Path(__file__).resolve().parent.parent
+def environment(): return {**os.environ, 'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1'}
+def papermill(name, to, **values):
+    "Run nbs/NAME.ipynb in its own folder; what it said and its exit code."
+    parameters = [o for k, v in values.items() for o in ('-p', k, str(v))]
+    done = subprocess.run(['papermill', f'{name}.ipynb', str(to), '--no-progress-bar', *parameters], cwd=root / 'nbs', env=environment(), capture_output=True, text=True, timeout=300)
+    return done.stdout + done.stderr, done.returncode
+
+@pytest.fixture(scope='module')
+def speech(tmp_path_factory):
+    "A corpus of a few synthetic speakers in LibriSpeech's layout, and a run of three steps on it."
+    folder = tmp_path_factory.mktemp('speech')
+    make_librispeech(folder / "data", speakers=range(10, 30), seconds=5)
+    main(['--dataset', 'librispeech', '--data_dir', str(folder / 'data'), '--run', str(folder / 'run'), '--steps', '3', '--batch_size', '2', '--pairs', '2'])
+    return folder
+
+def test_a_run_on_speech_is_measured(speech):
+    found = json.loads((speech / 'run/metrics.json').read_text())
+    assert found['dataset'] == 'librispeech' and found['steps'] == 3 and found['frame'] == [80] and found['n_frames'] == 68
+    for name in ('static_eer', 'dynamic_eer', 'mel_mean_eer', 'speaker_from_d'): assert 0 <= found[name] <= 1
+    assert (speech / 'run/sounds/swap.wav').stat().st_size > 1000 and (speech / 'run/swap.png').exists()
+
+def test_verification_notebook(speech, tmp_path):
+    said, code = papermill('verification', tmp_path / 'out.ipynb', run=speech / 'run', data_dir=speech / 'data', out=tmp_path / 'figures')
+    assert code == 0, said
+    found = json.loads((tmp_path / 'figures/result.json').read_text())
+    measured = json.loads((speech / 'run/metrics.json').read_text())
+    for name in ('static_eer', 'dynamic_eer', 'mel_mean_eer'): assert abs(found[name] - measured[name]) < 1e-6
+    assert {'dataset', 'speakers', 'pairs', 'steps', 'minutes', 'seed'} <= set(found)
+
+def test_a_bad_recording_is_named_at_the_end(speech, tmp_path, capsys):
+    "The run is whole, the file is listed, and the exit code says that the data were not."
+    data = tmp_path / 'data'
+    make_librispeech(data, speakers=range(10, 22))
+    bad = sorted(data.rglob('*.flac'))[0]
+    bad.write_bytes(bad.read_bytes()[:300])
+    with pytest.raises(SystemExit) as end: main(['--dataset', 'librispeech', '--data_dir', str(data), '--run', str(tmp_path / 'run'), '--steps', '2', '--batch_size', '2', '--pairs', '2'])
+    assert end.value.code == 3 and bad.name in capsys.readouterr().out and (tmp_path / 'run/metrics.json').exists()
+
+def test_one_test_speaker_is_refused_before_training(tmp_path):
+    make_librispeech(tmp_path / 'data', speakers=range(10, 15))
+    with pytest.raises(SystemExit, match='one speaker on the test side'): main(['--dataset', 'librispeech', '--data_dir', str(tmp_path / 'data'), '--run', str(tmp_path / 'run'), '--steps', '2'])
+
+def test_verification_refuses_a_model_of_pictures(speech, tmp_path):
+    said, code = papermill('verification', tmp_path / 'out.ipynb', run=root / 'checkpoints/cartoon64', data_dir=speech / 'data', out=tmp_path / 'figures')
+    assert code != 0 and 'a model of pictures' in said
+
+def test_verification_refuses_an_unknown_parameter(tmp_path):
+    said, code = papermill('verification', tmp_path / 'out.ipynb', rnu='there')
+    assert code != 0 and 'parameter rnu does not exist' in said
+
+def test_vowels_through_train(tmp_path):
+    said, code = papermill('train', tmp_path / 'out.ipynb', dataset='vowels', steps=3, n_clips=24, pairs=2, batch_size=2, run=tmp_path / 'run')
+    assert code == 0, said
+    found = json.loads((tmp_path / 'run/metrics.json').read_text())
+    assert 'our swap' in (tmp_path / 'out.ipynb').read_text()
+    assert found['frame'] == [80] and found['swap_mse'] > 0 and found['copy_static_mse'] > 0 and 'static_eer' in found
+
+@pytest.mark.parametrize('corpus', ['fsdd', 'timit'])
+def test_other_corpora(corpus, tmp_path):
+    "TIMIT with the preset of Table 4, made for it."
+    make_fsdd(tmp_path / 'data') if corpus == 'fsdd' else make_timit(tmp_path / 'data')
+    run = Experiment(Settings(dataset=corpus, data_dir=str(tmp_path / 'data'), run=str(tmp_path / 'run'), steps=2, batch_size=2), quiet=True).train()
+    assert run.trainer.step == 2 and (tmp_path / 'run/model.safetensors').exists() and len({u[1] for u in run.spoken}) == {'fsdd': 3, 'timit': 24}[corpus]
+
+def test_ablation_notebook(tmp_path):
+    said, code = papermill('ablation', tmp_path / 'out.ipynb', steps=2, pairs=2, n_clips=24, variants='default, no-shift', out=tmp_path / 'figures')
+    assert code == 0, said
+    rows = (tmp_path / 'figures/ablation.csv').read_text().splitlines()
+    assert [r.split(',')[0] for r in rows] == ['variant', 'default', 'no-shift']
