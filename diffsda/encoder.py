@@ -55,10 +55,11 @@ class SequenceEncoder(nn.Module):
                  s_dim, d_dim, hidden, # sizes of s, of d_t and of the features and LSTM states
                  standardise=True,     # standardised features and orthogonal LSTMs; False: the paper's text, library defaults
                  bidirectional=False,  # first LSTM reads both ways, as the authors' code does: d_t is then not causal
+                 residual=False,       # LSTMs add to what they read, s is read off the mean over the clip; False: Eq. 5 to the letter
                 ):
         super().__init__()
-        self.trunk, self.bidirectional = trunk, bidirectional
-        wide = hidden * (2 if bidirectional else 1)
+        self.trunk, self.residual, self.ways = trunk, residual, 2 if bidirectional else 1
+        wide = hidden * self.ways
         self.lstm1 = nn.LSTM(hidden, hidden, batch_first=True, bidirectional=bidirectional)
         self.lstm2 = nn.LSTM(wide, hidden, batch_first=True)
         self.to_s, self.to_d = nn.Linear(wide, s_dim), nn.Linear(hidden, d_dim)
@@ -69,7 +70,10 @@ class SequenceEncoder(nn.Module):
     def forward(self, x): # (b, t, ...) clip -> Factors
         feats = rearrange(self.trunk(x.flatten(0, 1)), '(b t) f -> b t f', b=len(x))
         with torch.autocast(x.device.type, enabled=False): # small differences do not survive half precision
-            h, (last, _) = self.lstm1(self.norm_x(feats.float()))
-            s = self.to_s(rearrange(last, 'way b f -> b (way f)'))
-            d = self.to_d(self.lstm2(h)[0])
-            return Factors(self.norm_s(s), self.norm_d(d))
+            f = self.norm_x(feats.float())
+            h, (last, _) = self.lstm1(f)
+            if self.residual: h = h + f.repeat(1, 1, self.ways)
+            s = self.to_s(h.mean(1) if self.residual else rearrange(last, 'way b f -> b (way f)'))
+            e = self.lstm2(h)[0]
+            if self.residual: e = e + (h if self.ways == 1 else f)
+            return Factors(self.norm_s(s), self.norm_d(self.to_d(e)))

@@ -49,7 +49,8 @@ class Settings:
     standardise: bool = True     # False: the paper's encoder literally
     bidirectional: bool = False  # True: the authors' code, not causal
     shift: bool = True           # False: the paper's Eq. 3, z only scales
-    canvas: bool = True          # False: AdaGN alone, as in the paper; its presets have none either way
+    quiet: bool = True           # False: the noisy frame enters at unit variance (Eq. 7), as in the paper's presets either way
+    residual: bool = True        # False: the encoder is Eq. 5 to the letter, as in the paper's presets either way
     d_noise: bool = True         # False: d reaches the decoder as it is in training, as in the paper
     per_band: bool = True        # sound: each band to mean 0 and std 0.5 by itself; False: one mean and std for all
     n_clips: int = 0             # cartoon, vowels: make only so many clips, for quick trials
@@ -85,7 +86,7 @@ def configure(settings): # -> (ModelConfig, TrainConfig)
         raise BadInput(f'preset {name!r} is not known; the presets are {", ".join(PRESETS)}')
     preset = PRESETS[name]
     model = {k: getattr(settings, k) for k in ('s_dim', 'd_dim') if getattr(settings, k)}
-    flags = {k: getattr(settings, k) for k in ('standardise', 'bidirectional', 'shift')} | {'canvas': preset.model.canvas and settings.canvas, 'd_noise': preset.model.d_noise * settings.d_noise}
+    flags = {k: getattr(settings, k) for k in ('standardise', 'bidirectional', 'shift')} | {k: getattr(preset.model, k) and getattr(settings, k) for k in ('quiet', 'residual')} | {'d_noise': preset.model.d_noise * settings.d_noise}
     budget = {'steps': 0, 'minutes': 0.} if settings.steps or settings.minutes else {}
     train = {k: getattr(settings, k) for k in ('steps', 'minutes', 'batch_size', 'n_frames', 'lr', 'checkpoint_every') if getattr(settings, k)}
     always = {k: getattr(settings, k) for k in ('precision', 'compile', 'workers', 'seed')}

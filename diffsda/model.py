@@ -34,7 +34,7 @@ def networks(c, # ModelConfig
                 VectorTrunk(c.frame[0], c.hidden, c.enc_base, c.enc_mults, c.dropout))
     if c.backbone != 'unet': raise BadInput(f"backbone={c.backbone!r}: expected 'unet' for pictures (c, h, w) or 'mlp' for vectors (f,)")
     check_size(c.frame, c.patch, len(c.mults)); check_size(c.frame, c.enc_patch, len(c.enc_mults))
-    return (UNet(c.frame, c.s_dim + c.d_dim, c.base, c.mults, c.n_res, c.attn, c.dropout, c.patch, c.shift, c.canvas),
+    return (UNet(c.frame, c.s_dim + c.d_dim, c.base, c.mults, c.n_res, c.attn, c.dropout, c.patch, c.shift),
             FrameTrunk(c.frame, c.hidden, c.enc_base, c.enc_mults, c.enc_n_res, c.enc_attn, c.dropout, c.enc_patch))
 
 # %% ../nbs/41_model.ipynb #410010
@@ -54,8 +54,8 @@ class DiffSDA(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='
         super().__init__()
         self.config, self.codec = config, (PixelCodec if len(config.frame) == 3 else SeriesCodec)(config.mean, config.std)
         backbone, trunk = networks(config)
-        self.encoder = SequenceEncoder(trunk, config.s_dim, config.d_dim, config.hidden, config.standardise, config.bidirectional)
-        self.denoiser = Denoiser(backbone)
+        self.encoder = SequenceEncoder(trunk, config.s_dim, config.d_dim, config.hidden, config.standardise, config.bidirectional, config.residual)
+        self.denoiser = Denoiser(backbone, quiet=config.quiet)
 
     @property
     def device(self): return next(self.parameters()).device

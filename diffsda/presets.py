@@ -37,7 +37,8 @@ class ModelConfig:
     standardise: bool = True     # standardised features, orthogonal LSTMs; False: the paper's text literally
     bidirectional: bool = False  # True: the authors' code
     shift: bool = True           # z scales and shifts; False: the paper's Eq. 3, scale only
-    canvas: bool = False         # True: every level of the U-Net starts from a map linear in z; not in the paper
+    quiet: bool = False          # True: the noisy frame enters the network as loud as its signal; False: at unit variance, Eq. 7
+    residual: bool = False       # True: LSTMs add to what they read, s is read off the mean over the clip; False: Eq. 5 to the letter
     d_noise: float = 0.          # std of noise added to the standardised d in training, so that s carries what stays; not in the paper
 
     def __post_init__(self):
@@ -82,18 +83,18 @@ def from_table4(row: Table4) -> Preset:
 
 # %% ../nbs/40_presets.ipynb #400015
 _large = ModelConfig(s_dim=48, d_dim=12, hidden=160, base=64, mults=(1, 2, 2), attn=(), n_res=1, patch=4,
-                     enc_base=32, enc_mults=(1, 2, 4), enc_attn=(), enc_n_res=1, enc_patch=4, P_mean=0.8, P_std=1.4, canvas=True, n_steps=16, temperature=0.5)
+                     enc_base=32, enc_mults=(1, 2, 4), enc_attn=(), enc_n_res=1, enc_patch=4, P_mean=1.2, P_std=1.6, quiet=True, residual=True, n_steps=16, temperature=0.5)
 _small = replace(_large, frame=(3, 32, 32), s_dim=64, hidden=256, base=32, mults=(1, 2, 4), patch=2, enc_patch=2)
-_train = dict(lr=2e-3, batch_size=12, n_frames=4, ema=0.998)
+_train = dict(lr=2e-3, batch_size=24, n_frames=2, ema=0.998)
 _voice = ModelConfig(frame=(80,), backbone='mlp', s_dim=16, d_dim=8, hidden=128, base=64, mults=(4, 4, 4, 4), attn=(), enc_base=32, enc_mults=(4, 4, 4, 4), enc_attn=(),
-                     P_mean=0.8, P_std=1.4, n_steps=16, temperature=0.5, d_noise=1.)
+                     P_mean=0.8, P_std=1.4, quiet=True, residual=True, n_steps=16, temperature=0.5, d_noise=1.)
 _speech = replace(_voice, s_dim=32, base=128, enc_base=64, P_mean=1., d_noise=2.)
 _listen = dict(lr=2e-3, batch_size=16, n_frames=68, ema=0.998)
 PRESETS = {
     'cartoon': Preset(_small, dict(_train, minutes=8.), 'two CPU cores, eight minutes'),
     'sprites': Preset(replace(_small, d_dim=8), dict(_train, minutes=12.), 'two CPU cores, twelve minutes'),
-    'cartoon64': Preset(_large, dict(_train, ema=0.999, minutes=110.), 'the reference checkpoint'),
-    'sprites64': Preset(replace(_large, d_dim=8), dict(_train, ema=0.999, minutes=40.), 'the reference checkpoint'),
+    'cartoon64': Preset(_large, dict(_train, ema=0.999, steps=11000), 'the reference checkpoint'),
+    'sprites64': Preset(replace(_large, d_dim=8), dict(_train, ema=0.999, steps=3000), 'the reference checkpoint'),
     'vowels': Preset(_voice, dict(_listen, minutes=4.), 'two CPU cores, four minutes'),
     'librispeech': Preset(_speech, dict(_listen, batch_size=24, sample_every=250, minutes=35.), 'the reference checkpoint'),
     'fsdd': Preset(_speech, dict(_listen, batch_size=24, minutes=10.), 'as librispeech; not tried at length'),

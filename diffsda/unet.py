@@ -50,14 +50,12 @@ class Trunk(nn.Module):
     def __init__(self, c_in, base=64, # channels of the picture; of the first level
                  mults=(1, 2, 2, 2),  # channels of each level, in units of base
                  n_res=2, attn=(2,),  # blocks a level; levels (counted from 0) with attention
-                 canvas=None,         # (h, w): every level starts from a picture that is linear in z
                  **cond):             # emb_dim, z_dim, shift, dropout of the blocks
         super().__init__()
         self.conv_in = nn.Conv2d(c_in, base, 3, padding=1)
         self.widths = [base * m for m in mults]
         starts = [base] + self.widths[:-1]
         self.levels = nn.ModuleList(stage(a, c, n_res, i in attn, **cond) for i, (a, c) in enumerate(zip(starts, self.widths)))
-        self.canvas = nn.ModuleList(nn.Linear(cond['z_dim'], c * (canvas[0] // 2 ** i) * (canvas[1] // 2 ** i)) for i, c in enumerate(starts)) if canvas else None
         self.halvings = nn.ModuleList(nn.Conv2d(c, c, 3, stride=2, padding=1) for c in self.widths[:-1])
 
     def forward(self, x, # (n, c, h, w)
@@ -66,7 +64,6 @@ class Trunk(nn.Module):
         h, maps = self.conv_in(x), []
         for i, level in enumerate(self.levels):
             if i: h = self.halvings[i - 1](h)
-            if self.canvas: h = h + self.canvas[i](cond[1]).view_as(h)
             maps.append(level(h, *cond)); h = maps[-1]
         return maps
 
@@ -74,13 +71,12 @@ class Trunk(nn.Module):
 class UNet(nn.Module):
     "The network F of Eq. 7: noisy frame, noise level and factors in, one frame out."
     def __init__(self, frame,  # (c, h, w) of one frame
-                 z_dim, base=64, mults=(1, 2, 2, 2), n_res=2, attn=(2,), dropout=0., patch=1, shift=True, canvas=False):
+                 z_dim, base=64, mults=(1, 2, 2, 2), n_res=2, attn=(2,), dropout=0., patch=1, shift=True):
         super().__init__()
         self.patch, self.base, channels = patch, base, frame[0] * patch ** 2
         cond = dict(emb_dim=4 * base, z_dim=z_dim, shift=shift, dropout=dropout)
         self.embed = nn.Sequential(nn.Linear(base, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base), nn.SiLU())
-        self.down = Trunk(channels, base, mults, n_res, attn, (frame[1] // patch, frame[2] // patch) if canvas else None, **cond)
-        self.gate = zero_(nn.Linear(4 * base, channels))
+        self.down = Trunk(channels, base, mults, n_res, attn, **cond)
         w = self.down.widths
         self.middle = Stage(ResBlock(w[-1], w[-1], **cond), SelfAttention(w[-1]), ResBlock(w[-1], w[-1], **cond))
         self.up = nn.ModuleList(stage(2 * c, c, n_res, i in attn, **cond) for i, c in enumerate(w))
@@ -94,7 +90,7 @@ class UNet(nn.Module):
                ):        # (n, c, h, w)
         emb = self.embed(noise_embedding(c_noise, self.base))
         x = to_patches(x, self.patch)
-        maps = self.down(x * (1 + self.gate(emb)[..., None, None]), emb, z)
+        maps = self.down(x, emb, z)
         h = self.middle(maps[-1], emb, z)
         for i, skip in reversed(list(enumerate(maps))):
             h = self.up[i](torch.cat([h, skip], dim=1), emb, z)
