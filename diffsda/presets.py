@@ -92,9 +92,8 @@ _speech = replace(_voice, s_dim=32, base=128, enc_base=64, P_mean=1., d_noise=2.
 _listen = dict(lr=2e-3, batch_size=16, n_frames=68, ema=0.998)
 PRESETS = {
     'cartoon': Preset(_small, dict(_train, minutes=8.), 'two CPU cores, eight minutes'),
-    'sprites': Preset(replace(_small, d_dim=8), dict(_train, minutes=12.), 'two CPU cores, twelve minutes'),
     'cartoon64': Preset(_large, dict(_train, ema=0.999, steps=11000), 'the reference checkpoint'),
-    'sprites64': Preset(replace(_large, d_dim=8), dict(_train, ema=0.999, steps=3000), 'the reference checkpoint'),
+    'sprites': Preset(replace(_large, d_dim=8), dict(_train, ema=0.999, minutes=9.), 'two CPU cores, nine minutes; the reference checkpoint'),
     'vowels': Preset(_voice, dict(_listen, minutes=4.), 'two CPU cores, four minutes'),
     'librispeech': Preset(_speech, dict(_listen, batch_size=24, sample_every=250, minutes=35.), 'the reference checkpoint'),
     'fsdd': Preset(_speech, dict(_listen, batch_size=24, minutes=10.), 'as librispeech; not tried at length'),
