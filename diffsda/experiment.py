@@ -199,10 +199,10 @@ def measure(self:Experiment, quiet=False):
 # %% ../nbs/65_experiment.ipynb #650020
 @patch
 def table(self:Experiment):
-    "The measured errors beside each other, and as shares of the better copy; or, for speech, the error rates."
+    "The measured errors beside each other, and as shares of the better copy; or, where nobody knows the right answer, the error rates."
     import pandas as pd
     m = self.metrics
-    if 'static_eer' in m: return pd.DataFrame({'equal error rate': {'s (static)': m['static_eer'], 'd (dynamic)': m['dynamic_eer'], 'mean log-mel': m['mel_mean_eer']}}).round(4)
+    if 'swap_mse' not in m: return pd.DataFrame({'equal error rate': {'s (static)': m['static_eer'], 'd (dynamic)': m['dynamic_eer'], 'mean log-mel': m['mel_mean_eer']}}).round(4)
     copy = min(m['copy_static_mse'], m['copy_dynamic_mse'])
     rows = {'our swap': m['swap_mse'], 'our reconstruction': m['reconstruction_mse'], 'copy the static clip': m['copy_static_mse'], 'copy the dynamic clip': m['copy_dynamic_mse']}
     return pd.DataFrame({'mean squared error': rows, 'of the better copy': {k: v / copy for k, v in rows.items()}}).round(4)
