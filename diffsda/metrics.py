@@ -103,7 +103,7 @@ def probe(features, # (n, dim)
     x, y, groups = np.asarray(features)[keep], index[keep], (np.arange(len(index)) if utterances is None else np.asarray(utterances))[keep]
     apart = min(len(set(groups[y == k])) for k in set(y)) >= folds
     cv = (StratifiedGroupKFold if apart else StratifiedKFold)(folds, shuffle=True, random_state=seed)
-    score = cross_val_score(make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)), x, y, groups=groups, cv=cv)
+    score = cross_val_score(make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)), x, y, groups=groups if apart else None, cv=cv)
     return dict(accuracy=float(score.mean()), chance=float(np.bincount(y).max() / len(y)))
 
 def summary(d): # (k, t, d_dim) -> (k, 2 d_dim)
