@@ -189,8 +189,8 @@ def measure(self:Experiment, quiet=False):
                         pairs=len(pairs.dynamic), n_frames=pairs.dynamic.shape[1], frame=list(c.frame), evaluations=2 * c.n_steps - 1,
                         device=str(self.model.device), machine=platform.processor() or platform.machine(), cores=torch.get_num_threads(), torch=torch.__version__) | found
     write_json(self.out / 'metrics.json', self.metrics)
-    self.swap_picture = swap_picture(*pairs[:2], fresh.swapped, pairs.truth, n=4)
-    self.reconstruction_picture = reconstruction_picture(pairs.dynamic, fresh.reconstructed, n=4)
+    self.swap_picture = swap_picture(*pairs[:2], fresh.swapped, pairs.truth, n=4).quantize(256, dither=0) # a third of the bytes
+    self.reconstruction_picture = reconstruction_picture(pairs.dynamic, fresh.reconstructed, n=4).quantize(256, dither=0)
     self.swap_picture.save(self.out / 'swap.png'); self.reconstruction_picture.save(self.out / 'reconstruction.png')
     self.sounds = {} if self.pictures else {name: to_sound(clip[0]) for name, clip in dict(who=pairs.static, what=pairs.dynamic, swap=fresh.swapped, reconstruction=fresh.reconstructed).items()}
     for name, sound in self.sounds.items(): write_sound(self.out / 'sounds' / f'{name}.wav', sound)
