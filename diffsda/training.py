@@ -49,8 +49,8 @@ class TrainConfig:
 
     def __post_init__(self):
         if not (self.steps or self.minutes): raise BadInput('no budget: neither steps nor minutes is set; give one, for example steps=1000 or minutes=8')
-        if self.n_frames < 2: raise BadInput(f'n_frames={self.n_frames}: what moves needs at least 2 frames a clip; our presets draw 4 of pictures, 68 of sound')
-        if self.batch_size < 2: raise BadInput(f'batch_size={self.batch_size}: standardising needs at least 2 clips a step; our presets take 12 to 24')
+        if self.n_frames < 2: raise BadInput(f'n_frames={self.n_frames}: what moves needs at least 2 frames a clip; our presets draw 2 of pictures, 68 of sound')
+        if self.batch_size < 2: raise BadInput(f'batch_size={self.batch_size}: standardising needs at least 2 clips a step; our presets take 16 or 24')
         if self.precision not in ('no', 'bf16', 'fp16'): raise BadInput(f"precision={self.precision!r}: expected 'no' (float32), 'bf16' or 'fp16'")
 
 # %% ../nbs/42_training.ipynb #420011
