@@ -55,7 +55,7 @@ def fit_series(clips,          # (n, f) frames of the training set
     x = torch.as_tensor(clips).double()
     if not per_band: x = x.reshape(-1, 1)
     mean, std = x.mean(0), x.std(0)
-    if not (std > 5e-4).all(): raise BadInput(f'{int((std <= 1e-6).sum())} of {x.shape[1]} bands never change in the training set, so that they cannot be normalised: leave them out, or use per_band=False')
+    if not (std > 5e-4).all(): raise BadInput(f'{int((std <= 5e-4).sum())} of {x.shape[1]} bands never change in the training set, so that they cannot be normalised: leave them out, or use per_band=False')
     std = std.clamp(min=0.1 * std.median().item()) # a band with nothing but rounding noise is not blown up to the size of the others
     mean, std = ([round(v, 4) for v in values.tolist()] for values in (mean, std))
     return (tuple(mean), tuple(std)) if per_band else (mean[0], std[0])

@@ -180,6 +180,7 @@ def measure(self:Experiment, quiet=False):
         found = {f'{k}_at_temperature_1': full[k] for k in ('swap_mse', 'reconstruction_mse')}
     if self.spoken:
         found |= verify(self.model, self.spoken, self.config.n_frames)
+        if pairs.truth is not None: found['utterance_pairs'] = found.pop('pairs') # `pairs` are the swaps
         for name, probed in leakage(self.model, self.spoken, self.config.n_frames).items(): found |= {name.replace(' ', '_'): probed['accuracy'], name.replace(' ', '_') + '_chance': probed['chance']}
     some = self.model.to_x(pairs.dynamic[:4]).cpu()
     back = self.model.to_x(self.model.reconstruct(pairs.dynamic[:4], n_steps=32)).cpu() # Alg. 2, then 63 evaluations of Alg. 1
