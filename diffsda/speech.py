@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from .factors import BadInput
 from .codec import BANDS, FLOOR, HOP, RATE, SEGMENT, log_mel
-from .toys import SwapPairs
+from .clips import SwapPairs
 
 # %% ../nbs/36_speech.ipynb #360005
 def decode(path): # -> (n, channels) float32 numpy, samples a second, how a sample is stored: 'PCM_16', 'PCM_U8', ...

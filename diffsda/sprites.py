@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from einops import rearrange
 from .factors import BadInput
-from .toys import SwapPairs
+from .clips import SwapPairs
 
 # %% ../nbs/33_sprites.ipynb #330005
 ATTRIBUTES = ('body', 'bottomwear', 'topwear', 'hair') # from the lowest layer to the highest; the shoes above them are everybody's

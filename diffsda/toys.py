@@ -9,8 +9,7 @@ __all__ = ['STATIC', 'DYNAMIC', 'DYNAMIC_RANGE', 'EXPRESSIONS', 'HAIR', 'PALETTE
            'circles', 'curls', 'bun', 'zigzag', 'spikes', 'beanie', 'puffs', 'paint_body', 'paint_head', 'paint_cheeks',
            'eye_u', 'paint_eyes', 'paint_brows', 'paint_nose', 'paint_mouth', 'paint_hair', 'tilted', 'paint_face',
            'render', 'side_by_side', 'hair_kind', 'by_style', 'landmarks', 'draws', 'split_index', 'sample_static',
-           'vector', 'wander', 'swell', 'sample_dynamic', 'SwapPairs', 'to_bytes', 'draw_clips', 'CartoonFaces',
-           'swap_pairs']
+           'vector', 'wander', 'swell', 'sample_dynamic', 'to_bytes', 'draw_clips', 'CartoonFaces', 'swap_pairs']
 
 # %% ../nbs/32_toys.ipynb #320003
 import math
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from einops import rearrange, repeat
 from .factors import BadInput
+from .clips import SwapPairs
 
 # %% ../nbs/32_toys.ipynb #320006
 def disc(u, v, r): # distance to a disc of radius r around the origin
@@ -417,12 +417,6 @@ def sample_dynamic(n, seed=0, split='train', n_frames=24): # -> (n, t, Y), (n,) 
     return (rest + up * (apex - rest) + motion).clamp(low, high).float(), expression.numpy()
 
 # %% ../nbs/32_toys.ipynb #320053
-class SwapPairs(NamedTuple):
-    "Three uint8 tensors (n, t, 3, h, w)."
-    static: torch.Tensor  # the clip that says who
-    dynamic: torch.Tensor # the clip of another identity that says what
-    truth: torch.Tensor   # the exact right answer: who from `static`, what from `dynamic`
-
 def to_bytes(frames): return frames.mul(255).add_(.5).to(torch.uint8)
 
 # %% ../nbs/32_toys.ipynb #320053b

@@ -15,7 +15,8 @@ import torch
 from einops import rearrange
 from .codec import BANDS, HOP, RATE, SEGMENT, WINDOW, log_mel
 from .factors import BadInput
-from .toys import SPLITS, SwapPairs, draws, split_index, wander
+from .clips import SwapPairs
+from .toys import SPLITS, draws, split_index, wander
 
 # %% ../nbs/35_vowels.ipynb #350006
 VOWELS = dict(i=(342, 2322, 3000), e=(476, 2089, 2691), a=(768, 1333, 2522), o=(497, 910, 2459), u=(378, 997, 2343)) # F1, F2, F3 in Hz
