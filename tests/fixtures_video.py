@@ -55,3 +55,55 @@ def write_pictures(folder, frames, name='img_{:04d}.jpg', **save): # -> Path
     Path(folder).mkdir(parents=True, exist_ok=True)
     for i, frame in enumerate(frames): Image.fromarray(frame).save(Path(folder) / name.format(i), **({'quality': 92} if name.endswith('jpg') else {}) | save)
     return Path(folder)
+
+
+def make_mug(folder, subjects=('001', '002', '010'), expressions=('anger', 'happiness', 'neutral'), n=16, sessions=False): # -> Path
+    "As the MUG group hands it out: 001/happiness/take000/img_0000.jpg, 19 frames a second; or with sessions between."
+    for i, subject in enumerate(subjects):
+        for j, expression in enumerate(expressions):
+            write_pictures(Path(folder) / subject / ('session0' if sessions else '') / expression / f'take{j:03d}', scene(performance(i, j, n), at=(30 + 10 * i, 24)))
+    return Path(folder)
+
+
+def make_taichi(folder, videos=('u6rJiF-gPx8', '_L745tFFmCQ'), scale=.5): # -> Path
+    "Whole videos, fetched at another size than the metadata was made for, and the metadata: two chunks each."
+    rows = []
+    for i, video in enumerate(videos):
+        write_video(Path(folder) / f'{video}.mp4', np.concatenate([scene(performance(i, k, 24), at=(20 + 50 * k, 30)) for k in (0, 1)]), 25)
+        rows += [(video, 24 * k, 24 * k + 24, '-'.join(str(round(v / scale)) for v in (20 + 50 * k, 30, 116 + 50 * k, 126)), 25.0, 192 / scale, 144 / scale) for k in (0, 1)]
+    with open(Path(folder) / 'taichi-metadata.csv', 'w', newline='') as f: csv.writer(f).writerows([('video_id', 'start', 'end', 'bbox', 'fps', 'width', 'height'), *rows])
+    return Path(folder)
+
+
+def make_voxceleb(folder, speakers=('id10001', 'id10270', 'id10271'), pictures=('Eartha_Kitt', 'Adam_Driver')): # -> Path
+    "Tracks as videos, 25 frames a second, and tracks as pictures of every sixth frame."
+    for i, speaker in enumerate(speakers):
+        for j in range(2): write_video(Path(folder) / speaker / f'1zcIwhmdeo{j}' / f'{j + 1:05d}.mp4', np.repeat(performance(i, j, 16, 128), 4, 0), 25)
+    for i, name in enumerate(pictures): write_pictures(Path(folder) / name / '1.6' / 'Y8hIVOBuels' / '1', performance(i, 2, 12, 128), '{:07d}.jpg')
+    return Path(folder)
+
+
+def make_celebv(folder, clips=('M2Ohb0FAaJU_1', '_0tf2n3rlJU_0', 'gone4ever_0_3')): # -> Path
+    "The owners' JSON; the first clip processed, the second to be cut from its film, the third gone from YouTube."
+    look, act = ['Blurry', 'Male', 'Young'] + [f'look_{i}' for i in range(37)], ['blow', 'chew', 'close_eyes'] + [f'act_{i}' for i in range(32)]
+    entries = {}
+    for i, name in enumerate(clips):
+        film = np.concatenate([scene(performance(i, k, 20), at=(96 * k, 30), ground=60 + 90 * k) for k in (0, 1)])
+        mood = {'sep_flag': False, 'labels': 'neutral'} if i != 1 else {'sep_flag': True, 'labels': [{'emotion': 'neutral', 'start_sec': 0, 'end_sec': .3}, {'emotion': 'happy', 'start_sec': .3, 'end_sec': .8}]}
+        entries[name] = dict(ytb_id=name.rsplit('_', 2)[0] if name.count('_') > 1 and i == 2 else name[:-2], duration=dict(start_sec=.8, end_sec=1.6), bbox=dict(top=30 / 144, bottom=126 / 144, left=.5, right=1.0),
+                             attributes=dict(appearance=[(i + k) % 2 for k in range(40)], action=[k == i for k in range(35)], emotion=mood), version='v0.1')
+        if i == 0: write_video(Path(folder) / 'processed' / f'{name}.mp4', performance(i, 1, 20, 128))
+        if i == 1: write_video(Path(folder) / 'raw' / f'{entries[name]["ytb_id"]}.mp4', film)
+    for e in entries.values(): e['attributes']['action'] = [int(v) for v in e['attributes']['action']]
+    (Path(folder) / 'celebvhq_info.json').write_text(json.dumps(dict(meta_info=dict(appearance_mapping=look, action_mapping=act), clips=entries)))
+    return Path(folder)
+
+
+def make_films(folder): # -> Path
+    "Somebody's own: two people in folders of their names, one film with a change of scene, one held upright."
+    for i, name in enumerate(('Ann, "the boss"', 'Zoë')):
+        a, b = scene(performance(i, 0, 20)), scene(performance(i, 1, 20), at=(70, 30), ground=50)
+        write_video(Path(folder) / name / 'two scenes.mp4', np.concatenate([a, b]), 12.5)
+        write_video(Path(folder) / name / 'upright.mov', np.rot90(a, 1, (1, 2)), 25, turned=90)
+        write_video(Path(folder) / name / 'dark.mkv', b, times=np.cumsum([.04, .08] * 10))
+    return Path(folder)

@@ -1,0 +1,50 @@
+"""TaiChi-HD: chunks of YouTube videos in which somebody does tai chi.
+
+FOLDER holds what the scripts of https://github.com/AliaksandrSiarohin/video-preprocessing make, in either of two stages:
+the whole videos VIDEO_ID.mp4 with their taichi-metadata.csv (video_id, start, end, bbox, fps, width, height), which are
+cut and cropped here; or the clips already cut, train/ and test/ with mp4 files or folders of PNGs.
+"""
+import csv, functools
+from pathlib import Path
+from diffsda.factors import BadInput
+from diffsda.preparation import Source, parser, run, split_by
+from diffsda.video import PICTURES, Video, at_rate, cropped, open_frames, square
+
+COLUMNS = ('video_id', 'start', 'end', 'bbox', 'fps', 'width', 'height')
+open_once = functools.lru_cache(1)(Video) # the chunks of one video follow each other
+
+def sources(folder, args):
+    table = Path(args.metadata) if args.metadata else next(iter(sorted(folder.glob('*metadata*.csv'))), None)
+    if table is None: return cut_already(folder)
+    try: rows = list(csv.DictReader(open(table, newline='', encoding='utf-8')))
+    except OSError as e: raise BadInput(f'{table}: cannot be opened ({e.strerror}); it is part of the video-preprocessing scripts') from None
+    lacks = [c for c in COLUMNS if not rows or rows[0].get(c) is None]
+    if lacks: raise BadInput(f'{table}: no column {", ".join(lacks)}, expected {", ".join(COLUMNS)}; take taichi-metadata.csv again from github.com/AliaksandrSiarohin/video-preprocessing')
+    side = split_by([r['video_id'] for r in rows], .1)
+    return [Source(f'{r["video_id"]}#{r["start"].zfill(6)}#{r["end"].zfill(6)}', str(folder / f'{r["video_id"]}.mp4'), r.get('partition') or side[r['video_id']],
+                   {'video': r['video_id']}, {k: r[k] for k in COLUMNS[1:]}) for r in rows]
+
+def cut_already(folder):
+    clips = [(p, side) for side in ('train', 'test') for p in sorted((folder / side).glob('*')) if p.suffix == '.mp4' or p.is_dir() and any(f.suffix.lower() in PICTURES for f in p.iterdir())]
+    if not clips: raise BadInput(f'{folder}: neither a *metadata*.csv with its videos nor train/ and test/ with clips; see data_prep/README.md for where TaiChi-HD comes from')
+    return [Source(p.stem if p.suffix == '.mp4' else p.name, str(p), side, {'video': p.name.split('#')[0]}) for p, side in clips]
+
+def read(source, args):
+    if not Path(source.path).exists(): raise BadInput(f'{source.path}: not there (the video is gone from YouTube, or its download failed)')
+    if not source.part:
+        film = open_frames(source.path)
+        for part in film.read(): yield cropped(part, None, args.size)
+        return
+    try: fps, width, height, start, end, *box = [float(source.part[k]) for k in ('fps', 'width', 'height', 'start', 'end')] + [float(v) for v in source.part['bbox'].split('-')]
+    except ValueError: raise BadInput(f'chunk {source.id}: {source.part} in the metadata are not numbers (bbox: LEFT-TOP-RIGHT-BOTTOM)') from None
+    film = open_once(source.path)
+    scale = (film.width / width, film.height / height) * 2 # the videos may have been fetched at another size
+    crop = square([b * s for b, s in zip(box, scale)], film.height, film.width)
+    for part in film.read(at_rate(film.times, 0, start / fps, end / fps)): yield cropped(part, crop, args.size)
+
+if __name__ == '__main__':
+    p = parser(__doc__, 'taichi_hd')
+    p.add_argument('--metadata', default='', help="the table of chunks; '': the *metadata*.csv in FOLDER, if there is one")
+    args = p.parse_args()
+    run(args, 'taichi_hd', sources, read, dict(modality='video', frame=[3, args.size, args.size], rate=25., source='TaiChi-HD: https://github.com/AliaksandrSiarohin/video-preprocessing', licence='none known; the videos belong to their uploaders'),
+        {'chunks of 128 to 1,024 frames, nine tenths of them to train': 3081}, least=10)
