@@ -25,7 +25,7 @@ def sources(folder, args):
     if args.sound and not sounds: raise BadInput(f'{folder}: no recording in it ({", ".join(SOUNDS)})')
     if not args.sound and not films: raise BadInput(f'{folder}: no video in it ({", ".join(VIDEOS)}) and no folder of pictures' + (f'; there are {len(sounds)} recordings: --sound takes those' if sounds else ''))
     names = {p: p.relative_to(folder).as_posix() for p in in_order(sounds if args.sound else films)}
-    side = split_by(names.values(), args.test)
+    side = split_by(names.values(), args.test, least=2) # a swap needs two
     label = lambda p: {'label': p.parent.relative_to(folder).as_posix()} if p != folder and p.parent != folder else {'label': ''}
     return [Source(name, str(p), side[name], label(p)) for p, name in names.items()]
 

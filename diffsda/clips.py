@@ -218,7 +218,7 @@ class SwapPairs(NamedTuple):
     dynamic: torch.Tensor # the clip of another identity that says what
     truth: torch.Tensor   # who from `static`, what from `dynamic`; None where nobody knows
 
-WHO = ('subject', 'speaker', 'identity', 'character') # labels that say who a clip shows
+WHO = ('subject', 'speaker', 'identity', 'character', 'label', 'video') # labels that say who a clip shows
 
 @property
 def who(self): # (n,) names
@@ -229,9 +229,10 @@ def pairs(self, n, # how many
           seed=0): # -> static, dynamic, and truth, None where nobody knows it
     "Clips of different people, to be swapped."
     rng, ok, who = np.random.default_rng(seed), long_enough(self, n_frames, self.split), self.who
-    if len(set(who[ok])) < 2: raise BadInput(f'{self.folder}: a swap needs two people, and all clips of {self.split} that have {n_frames} frames show {str(who[ok[0]])!r}; prepare more, or split them otherwise')
+    if len(ok) < 2: raise BadInput(f'{self.folder}: a swap needs two clips, and {self.split} has {len(ok)} with {n_frames} frames; prepare more, or split them otherwise')
     a = ok[rng.permutation(np.resize(rng.permutation(len(ok)), n))]
-    b = np.array([rng.choice(ok[who[ok] != who[i]]) for i in a])
+    others = lambda i: ok[who[ok] != who[i]] if len(set(who[ok])) > 1 else ok[ok != i] # one person: another clip
+    b = np.array([rng.choice(others(i)) for i in a])
     frames = pick(rng, self.lengths[b], n_frames, self.stride)
     theirs = pick(rng, self.lengths[a], n_frames, self.stride)
     return SwapPairs(self.take(a, theirs), self.take(b, frames), self.take(a, frames) if self.info.get('aligned') else None)

@@ -15,13 +15,13 @@ import torch
 from fastcore.basics import patch
 from fastcore.docments import docments
 from tqdm import tqdm
-from .codec import RATE, fit_pixels, fit_series, to_sound
-from .datasets import open_dataset
+from .codec import RATE, fit_pixels, fit_series, pooled, to_sound
+from .datasets import find_prepared, open_dataset
 from .factors import BadInput
 from .metrics import leakage, mse, swap_error, verify
 from .model import DiffSDA
 from .presets import PRESETS
-from .clips import SwapPairs, replacing, write_json
+from .clips import SwapPairs, read_info, replacing, write_json
 from .training import CSVTracker, TrainConfig, Trainer
 from .viz import reconstruction_picture, swap_picture
 
@@ -29,8 +29,8 @@ from .viz import reconstruction_picture, swap_picture
 @dataclass(frozen=True)
 class Settings:
     "Every parameter of train.ipynb and every option of diffsda-train; 0 or '' means: as the preset says."
-    dataset: str = 'cartoon'     # cartoon, sprites, vowels, librispeech, fsdd or timit; mug, taichi_hd, voxceleb, celebv_hq once they are prepared
-    data_dir: str = ''           # where the dataset lies; cartoon and vowels need none
+    dataset: str = 'cartoon'     # cartoon, sprites, vowels, librispeech, fsdd or timit; mug, taichi_hd, voxceleb, celebv_hq or your own once they are prepared
+    data_dir: str = ''           # where the dataset lies, '' is data/<dataset>; cartoon and vowels need none
     clips: str = 'character'     # Sprites: clips from all frames of a 'character' or within one 'action'
     preset: str = ''             # model and training settings; '' takes the dataset's own
     run: str = ''                # folder of the run; '' is runs/<preset or dataset>
@@ -39,6 +39,7 @@ class Settings:
     minutes: float = 0.          # budget in minutes; whichever ends first
     batch_size: int = 0          # clips a step
     n_frames: int = 0            # frames drawn from each clip
+    stride: int = 0              # prepared clips: frames so far apart; 0: at random, sound neighbours, as in the paper
     lr: float = 0.               # peak learning rate
     precision: str = 'no'        # 'no' (float32), 'bf16' or 'fp16'
     compile: bool = False        # torch.compile: a minute to start, then faster; for long runs
@@ -52,7 +53,7 @@ class Settings:
     quiet: bool = True           # False: the noisy frame enters at unit variance (Eq. 7), as in the paper's presets either way
     residual: bool = True        # False: the encoder is Eq. 5 to the letter, as in the paper's presets either way
     d_noise: bool = True         # False: d reaches the decoder as it is in training, as in the paper
-    per_band: bool = True        # sound: each band to mean 0 and std 0.5 by itself; False: one mean and std for all
+    per_band: bool = True        # sound, latents: each band or channel to mean 0 and std 0.5 by itself; False: one mean and std for all
     n_clips: int = 0             # cartoon, vowels: make only so many clips, for quick trials
     checkpoint_every: int = 0    # steps between checkpoints
     pairs: int = 64              # test pairs that are measured
@@ -86,10 +87,15 @@ def refuse_unknown(before, after, *known): # names before the parameters cell, g
 def configure(settings): # -> (ModelConfig, TrainConfig)
     "The preset, with what the settings override."
     name = settings.preset or settings.dataset
-    if name not in PRESETS:
-        if not settings.preset: open_dataset(name, 'train') # says what is wrong with the name
+    own = name not in PRESETS and not settings.preset and find_prepared(name, settings.data_dir)
+    if own:
+        info = read_info(own)
+        preset = PRESETS['own_sound' if info['modality'] == 'sound' else 'own']
+        preset = replace(preset, model=replace(preset.model, frame=tuple(info['frame']), latent=info['modality'] == 'latent'))
+    elif name not in PRESETS:
+        if not settings.preset: open_dataset(name, 'train', settings.data_dir) # says what is wrong with the name
         raise BadInput(f'preset {name!r} is not known; the presets are {", ".join(PRESETS)}')
-    preset = PRESETS[name]
+    else: preset = PRESETS[name]
     model = {k: getattr(settings, k) for k in ('s_dim', 'd_dim') if getattr(settings, k)}
     flags = {k: getattr(settings, k) for k in ('standardise', 'bidirectional', 'shift')} | {k: getattr(preset.model, k) and getattr(settings, k) for k in ('quiet', 'residual')} | {'d_noise': preset.model.d_noise * settings.d_noise}
     budget = {'steps': 0, 'minutes': 0.} if settings.steps or settings.minutes else {}
@@ -121,9 +127,10 @@ class Experiment:
         train.pop('epochs', 0)
         self.config = TrainConfig(**{'steps': epochs, **train})
         self.train_set, self.test_set = (
-            open_dataset(settings.dataset, split, settings.data_dir, settings.clips, model_config.frame[-1], settings.n_clips) for split in ('train', 'test'))
+            open_dataset(settings.dataset, split, settings.data_dir, settings.clips, model_config.frame[-1], settings.n_clips, settings.stride) for split in ('train', 'test'))
         if tuple(self.train_set.frame_shape) != model_config.frame: raise BadInput(
-            f'preset {settings.preset or settings.dataset} is made for frames {model_config.frame}, dataset {settings.dataset} has {tuple(self.train_set.frame_shape)}: choose another preset')
+            f'preset {settings.preset or settings.dataset} is made for frames {model_config.frame}, dataset {settings.dataset} has {tuple(self.train_set.frame_shape)}: choose another preset'
+            + ('; or, as this one works on latents of a first stage, make them: python data_prep/encode_latents.py' if model_config.latent and self.train_set.frame_shape[0] == 3 else ''))
         self.train_set.draw(np.random.default_rng(0), 2, self.config.n_frames)
         self.spoken = self.test_set.utterances() if hasattr(self.test_set, 'utterances') else []
         if self.spoken and len({u[1] for u in self.spoken}) < 2: raise BadInput(
@@ -131,10 +138,9 @@ class Experiment:
         if epochs: self.config = replace(self.config, steps=epochs * max(len(self.train_set) // self.config.batch_size, 1))
         self.pictures = len(model_config.frame) == 3 # or frames of sound
         self.shown = 8 if self.pictures else self.config.n_frames
-        some = [self.train_set.clip(i, 4 if self.pictures else None) for i in range(0, len(self.train_set), max(len(self.train_set) // 100, 1))]
-        mean, std = fit_pixels(torch.stack(some)) if self.pictures else fit_series(torch.cat(some), settings.per_band)
+        self.pairs(2) # what cannot be swapped is refused before hours of training
         torch.manual_seed(settings.seed)
-        self.model = DiffSDA(replace(model_config, mean=mean, std=std))
+        self.model = DiffSDA(replace(model_config, **self.normalisation(model_config)))
         self.out.mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(self.model, self.train_set, self.config, self.out, settings.resume, self.sample, quiet)
         self.skipped = [file for side in (self.train_set, self.test_set) for file in getattr(side, 'skipped', [])]
@@ -144,14 +150,25 @@ class Experiment:
 
     def pairs(self, n): # -> static, dynamic and truth (None where it cannot be known)
         "Test clips to swap."
-        if hasattr(self.test_set, 'pairs'): return self.test_set.pairs(n, self.shown)
-        clips = self.test_set.draw(np.random.default_rng(0), 2 * n, self.shown) # recordings: nobody knows the right answer
-        return SwapPairs(clips[:n], clips[n:], None)
+        return self.test_set.pairs(n, self.shown)
+
+    def normalisation(self, c): # ModelConfig -> mean and std for the codec
+        "Of the training set: as its preparation counted them, or from a sample."
+        data, one = self.train_set, self.pictures and not (c.latent and self.settings.per_band) or not self.settings.per_band
+        if hasattr(data, 'normalisation'):
+            mean, std = data.normalisation
+            if not one: return dict(mean=tuple(mean.tolist()), std=tuple(std.clip(min=max(0.1 * np.median(std), 1e-6)).tolist()))
+            return dict(zip(('mean', 'std'), pooled(mean, std)))
+        some = [data.clip(i, 4 if self.pictures else None) for i in range(0, len(data), max(len(data) // 100, 1))]
+        return dict(zip(('mean', 'std'), fit_pixels(torch.stack(some)) if self.pictures else fit_series(torch.cat(some), self.settings.per_band)))
+
+    def seen(self, clips): # latents as false colours, the rest as it is
+        return clips if clips is None or not self.model.config.latent else self.model.codec.false_colours(clips)
 
     def sample(self, model, step): # the periodic picture
         if self.spoken: self.verification.log(verify(model, self.spoken, self.config.n_frames), step)
         static, dynamic, truth = self.pairs(3)
-        return swap_picture(static, dynamic, model.swap(static, dynamic, invert=False, n_steps=8, generator=torch.Generator().manual_seed(0)), truth, n=3)
+        return swap_picture(*map(self.seen, (static, dynamic, model.swap(static, dynamic, invert=False, n_steps=8, generator=torch.Generator().manual_seed(0)), truth)), n=3)
 
 # %% ../nbs/65_experiment.ipynb #650018
 @patch
@@ -181,14 +198,14 @@ def measure(self:Experiment, quiet=False):
         for name, probed in leakage(self.model, self.spoken, self.config.n_frames).items(): found |= {name.replace(' ', '_'): probed['accuracy'], name.replace(' ', '_') + '_chance': probed['chance']}
     some = self.model.to_x(pairs.dynamic[:4]).cpu()
     back = self.model.to_x(self.model.reconstruct(pairs.dynamic[:4], n_steps=32)).cpu() # Alg. 2, then 63 evaluations of Alg. 1
-    found['inversion_psnr'] = 10 * math.log10((1 if not self.pictures else 0.5 / c.std) ** 2 / mse(back, some).mean().item())
+    found['inversion_psnr'] = 10 * math.log10((0.5 / c.std if self.pictures and not c.latent else 1) ** 2 / mse(back, some).mean().item())
     self.metrics = dict(dataset=s.dataset, steps=self.trainer.step, minutes=round(self.trainer.elapsed / 60, 4),
                         n_params=sum(p.numel() for p in self.model.parameters()), seed=s.seed, **fresh.metrics, temperature=c.temperature,
                         pairs=len(pairs.dynamic), n_frames=pairs.dynamic.shape[1], frame=list(c.frame), evaluations=2 * c.n_steps - 1,
                         device=str(self.model.device), machine=platform.processor() or platform.machine(), cores=torch.get_num_threads(), torch=torch.__version__) | found
     write_json(self.out / 'metrics.json', self.metrics)
-    self.swap_picture = swap_picture(*pairs[:2], fresh.swapped, pairs.truth, n=4).quantize(256, dither=0) # a third of the bytes
-    self.reconstruction_picture = reconstruction_picture(pairs.dynamic, fresh.reconstructed, n=4).quantize(256, dither=0)
+    self.swap_picture = swap_picture(*map(self.seen, (*pairs[:2], fresh.swapped, pairs.truth)), n=4).quantize(256, dither=0) # a third of the bytes
+    self.reconstruction_picture = reconstruction_picture(*map(self.seen, (pairs.dynamic, fresh.reconstructed)), n=4).quantize(256, dither=0)
     self.swap_picture.save(self.out / 'swap.png'); self.reconstruction_picture.save(self.out / 'reconstruction.png')
     self.sounds = {} if self.pictures else {name: to_sound(clip[0]) for name, clip in dict(who=pairs.static, what=pairs.dynamic, swap=fresh.swapped, reconstruction=fresh.reconstructed).items()}
     for name, sound in self.sounds.items(): write_sound(self.out / 'sounds' / f'{name}.wav', sound)
@@ -200,6 +217,7 @@ def table(self:Experiment):
     "The measured errors beside each other, and as shares of the better copy; or, where nobody knows the right answer, the error rates."
     import pandas as pd
     m = self.metrics
+    if 'static_eer' not in m and 'swap_mse' not in m: return pd.DataFrame({'mean squared error': {'our reconstruction': m['reconstruction_mse']}}).round(4) # of a swap nobody knows the truth
     if 'swap_mse' not in m: return pd.DataFrame({'equal error rate': {'s (static)': m['static_eer'], 'd (dynamic)': m['dynamic_eer'], 'mean log-mel': m['mel_mean_eer']}}).round(4)
     copy = min(m['copy_static_mse'], m['copy_dynamic_mse'])
     rows = {'our swap': m['swap_mse'], 'our reconstruction': m['reconstruction_mse'], 'copy the static clip': m['copy_static_mse'], 'copy the dynamic clip': m['copy_dynamic_mse']}

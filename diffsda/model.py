@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin
-from .codec import PixelCodec, SeriesCodec
+from .codec import LatentCodec, PixelCodec, SeriesCodec
 from .edm import Denoiser, edm_loss
 from .encoder import FrameTrunk, SequenceEncoder
 from .factors import BadInput, Factors
@@ -52,7 +52,7 @@ class DiffSDA(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='
     "Diffusion sequential disentanglement autoencoder: an encoder to (s, d) and a denoiser told (s, d_t)."
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.config, self.codec = config, (PixelCodec if len(config.frame) == 3 else SeriesCodec)(config.mean, config.std)
+        self.config, self.codec = config, (SeriesCodec if len(config.frame) == 1 else LatentCodec if config.latent else PixelCodec)(config.mean, config.std)
         backbone, trunk = networks(config)
         self.encoder = SequenceEncoder(trunk, config.s_dim, config.d_dim, config.hidden, config.standardise, config.bidirectional, config.residual)
         self.denoiser = Denoiser(backbone, quiet=config.quiet)

@@ -36,10 +36,11 @@ class Clip(NamedTuple):
 
 def split_by(names,       # of clips, or of people
              share=.1,    # of the distinct names that go to 'test'
+             least=1,     # but so many of them, unless share is 0
             ):            # dict: name -> 'train' or 'test'
     "A split that depends on the names alone."
     order = sorted(set(names), key=lambda n: hashlib.sha256(n.encode()).hexdigest())
-    test = set(order[:max(round(share * len(order)), 1 if len(order) > 1 and share else 0)])
+    test = set(order[:max(round(share * len(order)), min(least, len(order) - 1) if share else 0)])
     return {n: 'test' if n in test else 'train' for n in order}
 
 # %% ../nbs/38_preparation.ipynb #380009

@@ -34,6 +34,7 @@ class ModelConfig:
     temperature: float = 1.      # scale of fresh starting noise; below 1 nearer to the mean picture
     mean: float = 0.5            # of the training data, for the codec: one number, or a tuple of one a band
     std: float = 0.25            # likewise
+    latent: bool = False         # frames are latents of a first stage, not pixels
     standardise: bool = True     # standardised features, orthogonal LSTMs; False: the paper's text literally
     bidirectional: bool = False  # True: the authors' code
     shift: bool = True           # z scales and shifts; False: the paper's Eq. 3, scale only
@@ -77,7 +78,7 @@ def from_table4(row: Table4) -> Preset:
     "A column of Table 4 as a preset; 256x256 clips enter as 4x32x32 latents of the VQ-f8 first stage (App. A.2)."
     frame = (4, 32, 32) if row.input_size == (3, 256, 256) else row.input_size
     same = 's_dim d_dim hidden base mults attn enc_base enc_mults enc_attn P_mean P_std backbone'.split()
-    model = ModelConfig(frame=frame, n_steps=(row.nfe + 1) // 2, **{k: getattr(row, k) for k in same})
+    model = ModelConfig(frame=frame, latent=frame != row.input_size, n_steps=(row.nfe + 1) // 2, **{k: getattr(row, k) for k in same})
     train = dict(lr=row.lr, batch_size=row.batch_size, n_frames=row.n_frames, weight_decay=row.weight_decay, epochs=row.epochs * row.repeats)
     return Preset(model, train, 'Table 4')
 
@@ -97,5 +98,7 @@ PRESETS = {
     'vowels': Preset(_voice, dict(_listen, minutes=2.), 'one CPU core, two minutes'),
     'librispeech': Preset(_speech, dict(_listen, batch_size=24, sample_every=250, minutes=12.), 'two CPU cores, twelve minutes; the reference checkpoint'),
     'fsdd': Preset(_speech, dict(_listen, batch_size=24, minutes=10.), 'as librispeech; not tried at length'),
+    'own': Preset(_large, dict(_train, ema=0.999, steps=6000), 'your own pictures; as cartoon64, not tried at length'),
+    'own_sound': Preset(_speech, dict(_listen, batch_size=24, minutes=12.), 'your own recordings; as librispeech, not tried at length'),
     **{name: from_table4(row) for name, row in TABLE4.items()},
 }

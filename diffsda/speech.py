@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SILENCE', 'QUIET', 'CORPORA', 'CORE_TEST', 'decode', 'cut_short', 'read_sound', 'Corpus', 'find', 'Utterance',
            'librispeech', 'fsdd', 'timit', 'Prepared', 'prepare', 'fill', 'thin_out', 'segments', 'Speech', 'clip',
-           'draw', 'utterances', 'pairs']
+           'draw', 'utterances', 'pairs', 'PreparedSpeech']
 
 # %% ../nbs/36_speech.ipynb #360002
 import hashlib, math, os, re, warnings
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from .factors import BadInput
 from .codec import BANDS, FLOOR, HOP, RATE, SEGMENT, log_mel
-from .clips import SwapPairs
+from .clips import Clips, SwapPairs
 
 # %% ../nbs/36_speech.ipynb #360005
 def decode(path): # -> (n, channels) float32 numpy, samples a second, how a sample is stored: 'PCM_16', 'PCM_U8', ...
@@ -237,9 +237,10 @@ def draw(self, rng, # np.random.Generator
 def utterances(self, halves=None, # count the halves of an utterance as two; None: where every speaker has but one
               ): # list of ((t, 80), speaker, content)
     "What a verification compares; content '' where nobody knows."
-    if halves is None: halves = len(self.takes) == len(self)
+    who, what = self.labels['speaker'], self.labels.get('content', [''] * len(self))
+    if halves is None: halves = len(set(who)) == len(self)
     cut = lambda mel: (mel[:len(mel) // 2], mel[len(mel) // 2:]) if halves else (mel,)
-    return [(part, u.speaker, u.content) for i, u in enumerate(self.items) for part in cut(self.clip(i))]
+    return [(part, str(who[i]), str(what[i])) for i in range(len(self)) for part in cut(self.clip(i))]
 
 def pairs(self, n, # how many
           n_frames, # from the middle of each
@@ -252,3 +253,10 @@ def pairs(self, n, # how many
     return SwapPairs(*(torch.stack([self.clip(i, n_frames) for i in side]) for side in (a, b)), None)
 
 Speech.clip, Speech.draw, Speech.utterances, Speech.pairs = clip, draw, utterances, pairs
+
+class PreparedSpeech(Clips):
+    "The same of prepared clips (room 31), which are not held in memory: for corpora of hundreds of hours."
+    utterances = utterances
+    def __init__(self, folder, split='train', stride=0):
+        super().__init__(folder, split, stride)
+        self.labels.setdefault('speaker', self.who)
