@@ -31,13 +31,20 @@ def sources(folder, args):
                        {} if whole(name).exists() else {'from': c['duration']['start_sec'], 'to': c['duration']['end_sec'], **c['bbox']}) for name, c in info['clips'].items()]
     except (KeyError, TypeError, ValueError) as e: raise BadInput(f'{file}: an entry of "clips" lacks {e}, or has another number of attributes than "meta_info" names; take the file again') from None
 
+def owners_square(top, left, bottom, right, height, width): # shares of the picture, its pixels -> (left, top, side)
+    "The largest square inside the box, as in the owners' script; `square` would take the smallest around it."
+    box = round(left * width), round(top * height), round(right * width), round(bottom * height)
+    half = min(box[2] - box[0], box[3] - box[1]) // 2
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return square((x - half, y - half, x + half, y + half), height, width)
+
 def read(source, args):
     if not Path(source.path).exists(): raise BadInput(f'{source.path}: not there, nor is processed/{source.id}.mp4 (the video is gone from YouTube, or its download failed)')
     film, box, start, end = open_once(source.path), None, 0, float('inf')
     if source.part:
         try: top, bottom, left, right, start, end = (float(source.part[k]) for k in ('top', 'bottom', 'left', 'right', 'from', 'to'))
         except (KeyError, TypeError, ValueError): raise BadInput(f'clip {source.id}: {source.part} are not the times and the box (shares of the picture) that were expected') from None
-        box = square(((left - MARGIN) * film.width, (top - MARGIN) * film.height, (right + MARGIN) * film.width, (bottom + MARGIN) * film.height), film.height, film.width)
+        box = owners_square(*(max(v - MARGIN, 0) for v in (top, left)), *(min(v + MARGIN, 1) for v in (bottom, right)), film.height, film.width)
     for part in film.read(at_rate(film.times, args.fps, start, end)): yield cropped(part, box, args.size)
 
 if __name__ == '__main__':
