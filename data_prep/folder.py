@@ -40,7 +40,6 @@ def read(source, args):
         if not args.faces: yield from cut_and_crop(film, which, cuts, args.size); return
         for part in film.read(which): starts += [seen + i for i in cuts.find(part)]; seen += len(part)
     for k, shot in enumerate(np.split(which, starts[1:])): # a face needs a second look
-        if len(shot) < 2: continue
         if len(starts) > 1: yield Clip(f'#{k}')
         box = square(one_face(film, detector(args.detector), shot), film.height, film.width, args.grow) if args.faces else None
         for part in film.read(shot): yield cropped(part, box, args.size)

@@ -35,11 +35,13 @@ def read(source, args):
         film = open_frames(source.path)
         for part in film.read(): yield cropped(part, None, args.size)
         return
-    try: fps, width, height, start, end, *box = [float(source.part[k]) for k in ('fps', 'width', 'height', 'start', 'end')] + [float(v) for v in source.part['bbox'].split('-')]
+    try:
+        fps, width, height, start, end = (float(source.part[k]) for k in ('fps', 'width', 'height', 'start', 'end'))
+        left, top, right, bottom = (float(v) for v in source.part['bbox'].split('-'))
     except ValueError: raise BadInput(f'chunk {source.id}: {source.part} in the metadata are not numbers (bbox: LEFT-TOP-RIGHT-BOTTOM)') from None
     film = open_once(source.path)
-    scale = (film.width / width, film.height / height) * 2 # the videos may have been fetched at another size
-    crop = square([b * s for b, s in zip(box, scale)], film.height, film.width)
+    x, y = film.width / width, film.height / height # the videos may have been fetched at another size
+    crop = square((left * x, top * y, right * x, bottom * y), film.height, film.width)
     for part in film.read(at_rate(film.times, 0, start / fps, end / fps)): yield cropped(part, crop, args.size)
 
 if __name__ == '__main__':

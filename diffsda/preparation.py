@@ -142,7 +142,7 @@ def assemble(folder, n, sources, twice, info, root): # the .part folder, how man
     notes = [json.loads((folder / 'done' / f'{k:05d}.json').read_text(encoding='utf-8')) for k in range(n)]
     whole = [(k, note) for k, note in enumerate(notes) if note['frames']]
     rows = [row | {'shard': i} for i, (_, note) in enumerate(whole) for row in note['rows']]
-    plain = lambda text: text.replace(f'{root}{os.sep}', '')
+    plain = lambda text: text.replace(f'{root}{os.sep}', '') if root else text
     skipped = [{k: plain(v) for k, v in s.items()} for s in [s for note in notes for s in note['skipped']] + twice]
     if not rows: raise BadInput(f'not one of {len(sources) + len(twice)} sources could be used, for example {skipped[0]["reason"]}')
     sums = sum(np.array(note['sums'], dtype=object if info['modality'] == 'video' else float) for _, note in whole if note['sums'])
@@ -168,7 +168,7 @@ def prepare(sources, # of Source
     plan, dealt = json.loads(json.dumps(plan_of(sources, info, least))), groups(sources)
     try:
         (part / 'done').mkdir(parents=True, exist_ok=True)
-        with FileLock(part / '.lock', timeout=10):
+        with FileLock(part / '.lock', timeout=5):
             if not (part / 'plan.json').exists(): write_json(part / 'plan.json', plan)
             if json.loads((part / 'plan.json').read_text(encoding='utf-8')) != plan: raise BadInput(
                 f'{part}: an interrupted preparation with other options or other files; finish that one with its options, or delete the folder')

@@ -1,5 +1,5 @@
 """data_prep from files in their owners' layouts to a swapped clip; killed, damaged, refused."""
-import csv, json, os, random, shutil, signal, subprocess, sys, time
+import contextlib, csv, io, json, os, random, runpy, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 import pytest
@@ -18,10 +18,21 @@ from fixtures_video import performance, scene, write_pictures, write_video
 
 root = Path(__file__).resolve().parent.parent
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'}
-def program(name, folder, out, *options, code=0, **kw): # -> what it said
-    done = subprocess.run([sys.executable, root / f'data_prep/{name}.py', folder, '--out', out, '--workers', '2', *map(str, options)], env=ENV, capture_output=True, text=True, timeout=300, **kw)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def program(name, folder, out, *options, code=0, **kw): # -> what it said; in this process, or with `kw` of subprocess.run in one of its own, with two workers
+    argv = [str(root / f'data_prep/{name}.py'), str(folder), '--out', str(out), '--workers', '2' if kw else '0', *map(str, options)]
+    if kw:
+        done = subprocess.run([sys.executable, *argv], env=ENV, capture_output=True, text=True, timeout=300, **kw)
+        said, left = done.stdout + done.stderr, done.returncode
+    else:
+        said, left, old = io.StringIO(), 0, (sys.argv, sys.path[:], signal.getsignal(signal.SIGTERM))
+        try:
+            sys.argv = argv; sys.path.insert(0, str(root / 'data_prep'))
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said): runpy.run_path(argv[0], run_name='__main__')
+        except SystemExit as e: left = e.code if isinstance(e.code, int) else print(e.code, file=said) or 1
+        finally: sys.argv, sys.path[:], _ = old; signal.signal(signal.SIGTERM, old[2])
+        said = said.getvalue()
+    assert left == code, said
+    return said
 def files(folder): return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
 def skipped(folder): return {r['path']: r['reason'] for r in csv.DictReader(open(folder / 'skipped.csv', newline='', encoding='utf-8'))}
 def apart(a, b): return np.abs(np.asarray(a, float) - np.asarray(b, float)).mean()
@@ -160,7 +171,7 @@ def films(tmp_path_factory):
 
 def test_killed_at_twenty_moments(films, tmp_path):
     "SIGKILL, again and again; what is there in the end is what one undisturbed run makes, byte for byte."
-    program('folder', films, tmp_path / 'whole', code=3)
+    program('folder', films, tmp_path / 'whole', code=3, stdin=None)
     out, chance, kills = tmp_path / 'killed', random.Random(0), 0
     command = [sys.executable, root / 'data_prep/folder.py', films, '--out', out, '--workers', '2']
     while kills < 20:
