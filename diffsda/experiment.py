@@ -233,6 +233,8 @@ def summary(self:Experiment):
     given = {k: v for k, v in asdict(s).items() if v != getattr(Settings, k) and k not in ('dataset', 'run', 'resume', 'steps', 'minutes')}
     flags = [f'--{"" if v else "no-"}{k}' if isinstance(v, bool) else f'--{k} {shlex.quote(str(v))}' for k, v in given.items()]
     if self.skipped: print(f'{len(self.skipped)} files could not be used:', *(reason for _, reason in self.skipped), '', sep='\n')
+    waited, seconds = map(sum, zip(*self.trainer.loading)) if self.trainer.loading else (0, 0)
+    if seconds: lines.append(f'reading the clips took {waited / seconds:.1%} of the training time')
     print('\n'.join(lines), '', ' '.join(['twice as long: diffsda-train', f'--dataset {s.dataset}', *flags, f'--run {shlex.quote(str(out))} --resume --steps {2 * self.trainer.step}']), sep='\n')
 
 # %% ../nbs/65_experiment.ipynb #650022

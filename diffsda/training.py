@@ -111,7 +111,7 @@ class CSVTracker(GeneralTracker):
     def log(self, values, step=None, **kw):
         self.rows.append({'step': step, **{k: f'{v:.6g}' for k, v in values.items()}})
         with replacing(self.path) as tmp, open(tmp, 'w', newline='') as f:
-            writer = csv.DictWriter(f, self.rows[0].keys(), lineterminator='\n'); writer.writeheader(); writer.writerows(self.rows)
+            writer = csv.DictWriter(f, dict.fromkeys(k for row in self.rows for k in row), restval='', lineterminator='\n'); writer.writeheader(); writer.writerows(self.rows)
 
 # %% ../nbs/42_training.ipynb #420028
 def accelerate(config, folder, trackers): # TrainConfig; of the run; of the curve
@@ -131,7 +131,7 @@ class Trainer:
                  on_sample=None,    # called with (averaged model, step), returns a picture
                  quiet=False):      # no progress bar
         self.config, self.out, self.on_sample, self.quiet = config, Path(out), on_sample, quiet
-        self.step, self.elapsed, self.noticed, self.stop_signal = 0, 0., None, None
+        self.step, self.elapsed, self.noticed, self.stop_signal, self.loading = 0, 0., None, None, []
         self.csv = CSVTracker(self.out / 'metrics.csv')
         self.accelerator = accelerate(config, self.out, [self.csv] + ['tensorboard'] * is_tensorboard_available())
         self.batches = Batches(data, config, self.accelerator.process_index)
@@ -244,10 +244,11 @@ def agree(self:Trainer):
 
 # %% ../nbs/42_training.ipynb #420041
 @patch
-def log(self:Trainer, loss_sum, steps, seconds): # summed on the device; how many; how long they took
+def log(self:Trainer, loss_sum, steps, seconds, waited): # summed on the device; how many; how long they took, and how much of that was waiting for batches
     "One row of metrics.csv and of TensorBoard: the only place where the loop waits for the device."
     self.check_finite()
-    row = dict(loss=float(loss_sum) / steps, lr=self.scheduler.get_last_lr()[0], minutes=self.elapsed / 60, steps_per_s=steps / max(seconds, 1e-9))
+    row = dict(loss=float(loss_sum) / steps, lr=self.scheduler.get_last_lr()[0], minutes=self.elapsed / 60, steps_per_s=steps / max(seconds, 1e-9), loading=waited / max(seconds, 1e-9))
+    self.loading.append((waited, seconds))
     self.accelerator.log(row, step=self.step)
     return row
 
@@ -268,19 +269,22 @@ def fit(self:Trainer):
     loader = DataLoader(self.batches, batch_size=None, sampler=CountFrom(self.step), num_workers=c.workers, worker_init_fn=deaf, pin_memory=acc.device.type == 'cuda')
     bar = tqdm(total=c.steps or None, initial=self.step, desc='training', unit='step', mininterval=2, disable=self.quiet or not acc.is_main_process)
     began, alone = time.monotonic() - self.elapsed, acc.num_processes == 1
-    loss, logged, log_time = 0., self.step, time.monotonic()
+    loss, logged, log_time, waited = 0., self.step, time.monotonic(), 0.
     with self.interruptible(), bar:
+        ready = time.monotonic()
         for clips in loader:
+            waited += time.monotonic() - ready
             if self.progress >= 1 or self.stop_signal: break
             loss = loss + self.train_step(clips); bar.update()
             if alone or due(c.log_every): self.elapsed = time.monotonic() - began; self.agree()
             if due(c.log_every):
-                row = self.log(loss, self.step - logged, time.monotonic() - log_time)
+                row = self.log(loss, self.step - logged, time.monotonic() - log_time, waited)
                 bar.set_postfix(loss=f'{row["loss"]:.4f}', left=self.time_left())
-                loss, logged, log_time = 0., self.step, time.monotonic()
+                loss, logged, log_time, waited = 0., self.step, time.monotonic(), 0.
             if due(c.checkpoint_every): self.save()
             if due(c.sample_every): self.show_sample()
-        if self.step > logged: self.log(loss, self.step - logged, time.monotonic() - log_time)
+            ready = time.monotonic()
+        if self.step > logged: self.log(loss, self.step - logged, time.monotonic() - log_time, waited)
         self.save(); acc.end_training()
     if self.stop_signal: self.stop()
     return self.ema.module.eval()
