@@ -29,7 +29,7 @@ def sources(folder, args):
         whole = lambda name: folder / 'processed' / f'{name}.mp4'
         return [Source(name, str(whole(name) if whole(name).exists() else folder / 'raw' / f'{c["ytb_id"]}.mp4'), side[c['ytb_id']], labels(c, info['meta_info']),
                        {} if whole(name).exists() else {'from': c['duration']['start_sec'], 'to': c['duration']['end_sec'], **c['bbox']}) for name, c in info['clips'].items()]
-    except (KeyError, TypeError, ValueError) as e: raise BadInput(f'{file}: an entry of "clips" lacks {e}, or has another number of attributes than "meta_info" names; take the file again') from None
+    except (KeyError, TypeError, ValueError, AttributeError) as e: raise BadInput(f'{file}: an entry of "clips" lacks {e}, or has another number of attributes than "meta_info" names; take the file again') from None
 
 def owners_square(top, left, bottom, right, height, width): # shares of the picture, its pixels -> (left, top, side)
     "The largest square inside the box, as in the owners' script; `square` would take the smallest around it."

@@ -50,8 +50,9 @@ if __name__ == '__main__':
     p.add_argument('--batch', type=int, default=16, help='frames encoded at a time')
     args = p.parse_args()
     args.workers = 0 # the device is one
+    if args.batch < 1: p.exit(1, f'{p.prog}: --batch {args.batch}: expected 1 or more\n')
     try: info, model = read_info(args.folder), first_stage(args.first_stage)
     except BadInput as e: p.exit(1, f'{p.prog}: {e}\n')
     with torch.no_grad(): c, h, w = encode(model, np.zeros((1, *info['frame']), np.uint8)).shape[1:]
-    keep = {k: info[k] for k in ('rate', 'source', 'licence')}
+    keep = {k: info[k] for k in ('rate', 'source', 'licence', 'aligned') if k in info}
     run(args, f'{info["name"]}_latents', sources, read, dict(modality='latent', frame=[c, h, w], pixels=info['frame'], first_stage=str(args.first_stage), **keep))

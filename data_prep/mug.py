@@ -15,7 +15,7 @@ LAYOUT = re.compile(rf'(?:^|/)(?P<subject>\d{{3}})/(?:(?P<session>session\w*)/)?
 
 def sources(folder, args):
     found = []
-    for top, _, files in os.walk(folder):
+    for top, _, files in os.walk(folder, followlinks=True):
         match = LAYOUT.search(Path(top).relative_to(folder).as_posix())
         if match and any(f.lower().endswith(PICTURES) for f in files): found.append((top, {k: (v or '').lower() for k, v in match.groupdict().items()}))
     if not found: raise BadInput(f'{folder}: no sequence in it, expected JPEGs in SUBJECT/EXPRESSION/TAKE, as 001/happiness/take000; MUG is given on request at https://mug.ee.auth.gr/fed')

@@ -11,7 +11,8 @@ from diffsda.preparation import Source, parser, run
 from diffsda.sprites import ATTRIBUTES, Sprites
 
 def fetch(folder, where): # to be made; git's address
-    if folder.exists(): raise BadInput(f'{folder} is there already; --fetch clones into a new folder')
+    if list(folder.rglob('shoes')): return # fetched before
+    if folder.exists(): raise BadInput(f'{folder} is there already, without the sheets; --fetch clones into a new folder')
     done = subprocess.run(['git', 'clone', '--depth', '1', where, str(folder)], capture_output=True, text=True)
     if done.returncode: raise BadInput(f'{where} could not be cloned to {folder} ({done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "git failed"}); fetch it by hand')
 
@@ -38,4 +39,5 @@ if __name__ == '__main__':
     if args.fetch:
         try: fetch(Path(args.folder), args.fetch)
         except BadInput as e: p.exit(1, f'{p.prog}: {e}\n')
+        args.fetch = ''
     run(args, 'sprites', sources, read, dict(modality='video', frame=[3, args.size, args.size], rate=8., aligned=True, source='Sprites: https://github.com/YingzhenLi/Sprites', licence='CC-BY-SA 3.0 / GPL 3.0'), {'characters': 1296})

@@ -16,18 +16,18 @@ open_once = functools.lru_cache(1)(Video) # the chunks of one video follow each 
 def sources(folder, args):
     table = Path(args.metadata) if args.metadata else next(iter(sorted(folder.glob('*metadata*.csv'))), None)
     if table is None: return cut_already(folder)
-    try: rows = list(csv.DictReader(open(table, newline='', encoding='utf-8')))
+    try: rows = list(csv.DictReader(open(table, newline='', encoding='utf-8', errors='replace')))
     except OSError as e: raise BadInput(f'{table}: cannot be opened ({e.strerror}); it is part of the video-preprocessing scripts') from None
     lacks = [c for c in COLUMNS if not rows or rows[0].get(c) is None]
     if lacks: raise BadInput(f'{table}: no column {", ".join(lacks)}, expected {", ".join(COLUMNS)}; take taichi-metadata.csv again from github.com/AliaksandrSiarohin/video-preprocessing')
     side = split_by([r['video_id'] for r in rows], .1)
-    return [Source(f'{r["video_id"]}#{r["start"].zfill(6)}#{r["end"].zfill(6)}', str(folder / f'{r["video_id"]}.mp4'), r.get('partition') or side[r['video_id']],
+    return [Source('#'.join([r['video_id'], *(str(r[k]).zfill(6) for k in ('start', 'end'))]), str(folder / f'{r["video_id"]}.mp4'), r.get('partition') or side[r['video_id']],
                    {'video': r['video_id']}, {k: r[k] for k in COLUMNS[1:]}) for r in rows]
 
 def cut_already(folder):
-    clips = [(p, side) for side in ('train', 'test') for p in sorted((folder / side).glob('*')) if p.suffix == '.mp4' or p.is_dir() and any(f.suffix.lower() in PICTURES for f in p.iterdir())]
+    clips = [(p, side) for side in ('train', 'test') for p in sorted((folder / side).glob('*')) if p.suffix.lower() in ('.mp4', '.mov') or p.is_dir() and any(f.suffix.lower() in PICTURES for f in p.iterdir())]
     if not clips: raise BadInput(f'{folder}: neither a *metadata*.csv with its videos nor train/ and test/ with clips; see data_prep/README.md for where TaiChi-HD comes from')
-    return [Source(p.stem if p.suffix == '.mp4' else p.name, str(p), side, {'video': p.name.split('#')[0]}) for p, side in clips]
+    return [Source(p.name if p.is_dir() else p.stem, str(p), side, {'video': p.name.split('#')[0]}) for p, side in clips]
 
 def read(source, args):
     if not Path(source.path).exists(): raise BadInput(f'{source.path}: not there (the video is gone from YouTube, or its download failed)')
@@ -35,14 +35,15 @@ def read(source, args):
         film = open_frames(source.path)
         for part in film.read(): yield cropped(part, None, args.size)
         return
+    film = open_once(source.path)
     try:
         fps, width, height, start, end = (float(source.part[k]) for k in ('fps', 'width', 'height', 'start', 'end'))
         left, top, right, bottom = (float(v) for v in source.part['bbox'].split('-'))
-    except ValueError: raise BadInput(f'chunk {source.id}: {source.part} in the metadata are not numbers (bbox: LEFT-TOP-RIGHT-BOTTOM)') from None
-    film = open_once(source.path)
-    x, y = film.width / width, film.height / height # the videos may have been fetched at another size
+        x, y = film.width / width, film.height / height # the videos may have been fetched at another size
+        start, end = (start - .5) / fps, (end - .5) / fps # half a frame earlier, for 29.97 is short for 30000/1001
+    except (ValueError, TypeError, AttributeError, ZeroDivisionError): raise BadInput(f'chunk {source.id}: {source.part} in the metadata are not numbers (bbox: LEFT-TOP-RIGHT-BOTTOM)') from None
     crop = square((left * x, top * y, right * x, bottom * y), film.height, film.width)
-    for part in film.read(at_rate(film.times, 0, start / fps, end / fps)): yield cropped(part, crop, args.size)
+    for part in film.read(at_rate(film.times, 0, start, end)): yield cropped(part, crop, args.size)
 
 if __name__ == '__main__':
     p = parser(__doc__, 'taichi_hd')

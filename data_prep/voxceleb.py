@@ -18,7 +18,7 @@ def is_test(speaker): # a name or a number
 
 def sources(folder, args):
     tracks = []
-    for top, _, files in os.walk(folder):
+    for top, _, files in os.walk(folder, followlinks=True):
         if any(f.lower().endswith(PICTURES) for f in files): tracks.append(Path(top))
         tracks += [Path(top) / f for f in files if f.lower().endswith('.mp4')]
     found = [(t, LAYOUT.search((t.with_suffix('') if t.suffix == '.mp4' else t).relative_to(folder).as_posix())) for t in tracks]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'COLUMNS', 'DTYPES', 'WHO', 'replacing', 'write_json', 'write_rows', 'header', 'moments', 'ShardWriter',
-           'digest', 'finish', 'read_info', 'open_shard', 'read_rows', 'pick', 'Clips', 'long_enough', 'clip', 'draw',
-           'SwapPairs', 'who', 'pairs', 'check', 'main', 'bench']
+           'digest', 'finish', 'own_digest', 'read_info', 'open_shard', 'read_rows', 'pick', 'Clips', 'long_enough',
+           'clip', 'draw', 'SwapPairs', 'who', 'pairs', 'check', 'main', 'bench']
 
 # %% ../nbs/31_clips.ipynb #310003
 import csv, hashlib, json, os
@@ -95,8 +95,12 @@ def finish(folder, rows, shards, info, sums, skipped=()): # rows of clips.csv; [
     mean = one / np.maximum(n, 1)
     std = np.sqrt(np.maximum(two / np.maximum(n, 1) - mean ** 2, 0))
     splits = dict(sorted(Counter(row['split'] for row in rows).items()))
-    write_json(folder / 'dataset.json', dict(schema=SCHEMA, **info, mean=mean.round(6).tolist(), std=std.round(6).tolist(), clips=len(rows), splits=splits,
-        frames=sum(int(row['length']) for row in rows), skipped=len(skipped), shards=shards, tables={f: digest(folder / f) for f in ('clips.csv', 'skipped.csv')}))
+    info = dict(schema=SCHEMA, **info, mean=mean.round(6).tolist(), std=std.round(6).tolist(), clips=len(rows), splits=splits,
+        frames=sum(int(row['length']) for row in rows), skipped=len(skipped), shards=shards, tables={f: digest(folder / f) for f in ('clips.csv', 'skipped.csv')})
+    write_json(folder / 'dataset.json', info | {'own': own_digest(info)})
+
+def own_digest(info): # dataset.json knows its own checksum, too
+    return hashlib.sha256(json.dumps({k: v for k, v in info.items() if k != 'own'}, sort_keys=True).encode()).hexdigest()
 
 # %% ../nbs/31_clips.ipynb #310015
 def read_info(folder): # -> dataset.json as a dict
@@ -106,7 +110,9 @@ def read_info(folder): # -> dataset.json as a dict
     if not path.exists(): raise BadInput(f'{folder}: no dataset.json, so these are no prepared clips (or their preparation did not end: start it again, it goes on where it stopped)')
     try: info = json.loads(path.read_text(encoding='utf-8'))
     except (ValueError, OSError) as e: raise BadInput(f'{path}: not readable as JSON ({e}); {again}') from None
-    lacks = [k for k in ('schema', 'name', 'modality', 'frame', 'mean', 'std', 'shards') if k not in info]
+    wanted = ('schema', 'name', 'modality', 'frame', 'mean', 'std', 'clips', 'splits', 'frames', 'shards')
+    lacks = [k for k in wanted if k not in info] if isinstance(info, dict) else list(wanted)
+    if not lacks and not all(isinstance(s, dict) and {'file', 'frames', 'sha256'} <= set(s) for s in info['shards']): lacks = ['file, frames or sha256 of a shard']
     if lacks: raise BadInput(f'{path}: {", ".join(lacks)} is missing; {again}')
     if info['schema'] != SCHEMA: raise BadInput(f'{path}: schema {info["schema"]}, this version reads {SCHEMA}; {again}, or use the version of diffsda that wrote it')
     if info['modality'] not in DTYPES: raise BadInput(f'{path}: modality {info["modality"]!r}, expected one of {", ".join(DTYPES)}; {again}')
@@ -129,6 +135,7 @@ def read_rows(folder, shards): # -> list of dicts, of which shard, start and len
     try: rows = list(csv.DictReader(open(path, newline='', encoding='utf-8')))
     except (OSError, UnicodeDecodeError, csv.Error) as e: raise BadInput(f'{path}: not readable ({e}); prepare the dataset again') from None
     for line, row in enumerate(rows, 2):
+        if None in row: raise BadInput(f'{path}, line {line}: more cells than there are columns; prepare the dataset again')
         lacks = [k for k in COLUMNS if not row.get(k)]
         if lacks: raise BadInput(f'{path}, line {line}: no {", ".join(lacks)}; expected the columns {", ".join(COLUMNS)}; prepare the dataset again')
         try: row |= {k: int(row[k]) for k in ('shard', 'start', 'length')}
@@ -146,9 +153,9 @@ def pick(rng, lengths, n, stride=0): # frames of each clip (b,), how many to dra
     if stride:
         start = rng.integers(np.maximum(lengths - stride * (n - 1), 1))
         return start[:, None] + stride * np.arange(n)
-    out, again = np.empty((len(lengths), n), np.int64), np.flatnonzero(lengths >= 2 * n)
-    for i in np.flatnonzero(lengths < 2 * n): out[i] = np.sort(rng.choice(lengths[i], n, replace=False, shuffle=False))
-    while len(again): # draw all at once, and those again that drew a frame twice: ten times quicker than one by one
+    out, again = np.empty((len(lengths), n), np.int64), np.flatnonzero(lengths >= n * n)
+    for i in np.flatnonzero(lengths < n * n): out[i] = np.sort(rng.choice(lengths[i], n, replace=False, shuffle=False))
+    while len(again): # draw all at once, and those again that drew a frame twice: ten times quicker than one by one, where that is rare
         out[again] = np.sort(rng.integers(lengths[again, None], size=(len(again), n)))
         again = again[(np.diff(out[again]) == 0).any(1)]
     return out
@@ -172,6 +179,9 @@ class Clips:
         self.skipped = []
 
     def __len__(self): return len(self.lengths)
+
+    def choose(self, rng, ok, n): # np.random.Generator; clips to choose from; how many -> (n,) of them
+        return ok[rng.integers(len(ok), size=n)]
 
     @property
     def normalisation(self): # -> (mean, std), each (c,) or (f,): of the training part, bytes as numbers in [0, 1]
@@ -205,8 +215,7 @@ def draw(self, rng, # np.random.Generator
          n_frames,   # frames of each
         ): # (batch_size, n_frames, *frame)
     "A batch for training, of clips that are long enough."
-    ok = long_enough(self, n_frames, self.split)
-    clips = ok[rng.integers(len(ok), size=batch_size)]
+    clips = self.choose(rng, long_enough(self, n_frames, self.split), batch_size)
     return self.take(clips, pick(rng, self.lengths[clips], n_frames, self.stride))
 
 Clips.clip, Clips.draw = clip, draw
@@ -222,7 +231,7 @@ WHO = ('subject', 'speaker', 'identity', 'character', 'label', 'video') # labels
 
 @property
 def who(self): # (n,) names
-    return next((self.labels[k] for k in WHO if k in self.labels), self.labels['id'])
+    return next((self.labels[k] for k in WHO if k in self.labels and (self.labels[k] != '').any()), self.labels['id'])
 
 def pairs(self, n, # how many
           n_frames=8, # of each
@@ -248,14 +257,17 @@ def check(folder, progress=None): # wraps the shards, e.g. tqdm -> list of sente
         except BadInput as e: wrong.append(str(e))
     info = holds(read_info, folder)
     if info is None: return wrong
+    if info.get('own') != own_digest(info): wrong.append(f'{folder / "dataset.json"}: its own checksum does not agree; somebody changed it, or it is damaged: prepare the dataset again')
     for name, want in info.get('tables', {}).items():
-        if (folder / name).exists() and digest(folder / name) != want: wrong.append(f'{folder / name}: its checksum is not the one in dataset.json; somebody changed it, or it is damaged: prepare the dataset again')
+        if not (folder / name).exists(): wrong.append(f'{folder / name}: missing; prepare the dataset again')
+        elif digest(folder / name) != want: wrong.append(f'{folder / name}: its checksum is not the one in dataset.json; somebody changed it, or it is damaged: prepare the dataset again')
     rows = holds(read_rows, folder, info['shards']) or []
     for k, shard in enumerate(progress(info['shards']) if progress else info['shards']):
         path = folder / shard['file']
         if holds(open_shard, path, info, shard['frames']) is None: continue
         if digest(path) != shard['sha256']: wrong.append(f'{path}: its checksum is not the one in dataset.json, so at least one bit is wrong; copy it again from where it was prepared, or prepare the dataset again')
         mine = sorted((r['start'], r['length'], r['id']) for r in rows if r['shard'] == k)
+        if mine and sum(n for _, n, _ in mine) < shard['frames']: wrong.append(f'{path}: {shard["frames"] - sum(n for _, n, _ in mine)} of its {shard["frames"]} frames belong to no clip; the table does not belong to these shards: copy both again from one preparation')
         for (a, n, x), (b, _, y) in zip(mine, mine[1:]):
             if a + n > b: wrong.append(f'{folder / "clips.csv"}: clips {x!r} and {y!r} overlap in {shard["file"]}; prepare the dataset again')
     if rows and len(rows) != info.get('clips', len(rows)): wrong.append(f'{folder / "clips.csv"}: {len(rows)} clips, dataset.json promises {info["clips"]}; copy both again from one preparation')
@@ -273,6 +285,8 @@ def main(argv=None):
     if wrong: sys.exit('\n'.join(wrong))
     info = read_info(folder)
     print(f'{Path(folder).name}: {info["clips"]} clips, {info["frames"]} frames of {info["modality"]} {tuple(info["frame"])}, ' + ', '.join(f'{n} {s}' for s, n in info['splits'].items()) + '; all as it was written')
+
+if __name__ == '__main__' and globals().get('__package__') == 'diffsda': main() # python -m diffsda.clips
 
 # %% ../nbs/31_clips.ipynb #310032
 def bench(folder, # of a prepared dataset

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin
 from .codec import LatentCodec, PixelCodec, SeriesCodec
-from .edm import Denoiser, edm_loss
+from .edm import Denoiser, NoiseDistribution, edm_loss
 from .encoder import FrameTrunk, SequenceEncoder
 from .factors import BadInput, Factors
 from .mlp import MLP, VectorTrunk
@@ -56,9 +56,18 @@ class DiffSDA(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='
         backbone, trunk = networks(config)
         self.encoder = SequenceEncoder(trunk, config.s_dim, config.d_dim, config.hidden, config.standardise, config.bidirectional, config.residual)
         self.denoiser = Denoiser(backbone, quiet=config.quiet)
+        self.noise = NoiseDistribution(config.P_mean, config.P_std)
 
     @property
     def device(self): return next(self.parameters()).device
+
+    @property
+    def networks(self): return self.denoiser.backbone, self.encoder.trunk # what takes the time, and can be compiled
+
+    def corrupt(self, clips): # (b, t, ...) as the user sees them -> what `forward` wants
+        "Encoded clips, a noise level for each frame, and noise."
+        x = self.codec.encode(clips)
+        return x, self.noise.sample(x.shape[:2], device=x.device), torch.randn_like(x)
 
     def forward(self, x, # (b, t, ...) encoded clip
                 sigma,   # (b, t) noise levels

@@ -22,9 +22,7 @@ from accelerate.utils import is_tensorboard_available
 from fastcore.basics import patch
 from tqdm import tqdm
 from .clips import replacing
-from .edm import NoiseDistribution
 from .factors import BadInput
-from .presets import ModelConfig
 
 # %% ../nbs/42_training.ipynb #420008
 @dataclass(frozen=True)
@@ -135,12 +133,12 @@ class Trainer:
         self.csv = CSVTracker(self.out / 'metrics.csv')
         self.accelerator = accelerate(config, self.out, [self.csv] + ['tensorboard'] * is_tensorboard_available())
         self.batches = Batches(data, config, self.accelerator.process_index)
-        self.noise = NoiseDistribution(model.config.P_mean, model.config.P_std)
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.scheduler = LambdaLR(optimizer, lambda _: schedule(self.progress, self.step, config.warmup))
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.ema = AveragedModel(self.plain, multi_avg_fn=self.average)
-        if config.compile: self.plain.denoiser.backbone.compile(); self.plain.encoder.trunk.compile()
+        if config.compile:
+            for network in self.plain.networks: network.compile()
         self.first_bad = torch.full((), -1, device=self.accelerator.device)
         if resume: self.load(self.out / 'checkpoint.pt')
 
@@ -166,9 +164,8 @@ def train_step(self:Trainer, clips): # (b, t, ...) as the user sees them, on any
     "One step of Eq. 8. All randomness comes from (seed, step, rank); nothing here waits for the device."
     c, acc = self.config, self.accelerator
     torch.manual_seed(int(np.random.SeedSequence([c.seed, self.step, acc.process_index, 1]).generate_state(1)[0]))
-    x = self.plain.codec.encode(clips.to(acc.device, non_blocking=True))
-    sigma, noise = self.noise.sample(x.shape[:2], device=x.device), torch.randn_like(x)
-    with acc.autocast(): loss = self.model(x, sigma, noise).mean()
+    batch = self.plain.corrupt(clips.to(acc.device, non_blocking=True))
+    with acc.autocast(): loss = self.model(*batch).mean()
     acc.backward(loss)
     norm = acc.clip_grad_norm_(self.model.parameters(), c.clip_norm)
     self.optimizer.step(); self.optimizer.zero_grad(set_to_none=True)
@@ -206,7 +203,9 @@ def save(self:Trainer):
 def load(self:Trainer, path):
     "Take up an interrupted run where it stood."
     state = load_checkpoint(path)
-    theirs, ours = ModelConfig(**state['model_config']), self.plain.config
+    ours = self.plain.config
+    try: theirs = type(ours)(**state['model_config'])
+    except TypeError: raise BadInput(f'{path}: a checkpoint of another kind of model, not of a {type(self.plain).__name__}; start a new run folder') from None
     different = [f'{k}: {v!r} there, {getattr(ours, k)!r} here' for k, v in vars(theirs).items() if v != getattr(ours, k) and k not in ('n_steps', 'temperature')] # these two only sample
     if different: raise BadInput(f'{path}: a checkpoint of another model ({"; ".join(different)}); resume with the settings it was started with, or start a new run folder')
     for k in ('seed', 'batch_size', 'n_frames'):

@@ -47,7 +47,7 @@ def test_the_zoo(zoo, tmp_path):
     found = skipped(tmp_path / 'out')
     assert set(found) == set(REASONS), set(found) ^ set(REASONS)
     for name, reason in REASONS.items(): assert reason in found[name] and str(tmp_path) not in found[name] and str(zoo) not in found[name], found[name]
-    data = [Clips(tmp_path / 'out', s) for s in ('train', 'test')]
+    data = [Clips(tmp_path / 'out', s) for s in read_info(tmp_path / 'out')['splits']]
     ids = sorted(str(i) for d in data for i in d.labels['id'])
     assert ids == ['good.mp4', 'half.mp4', 'huge.mp4', 'mit Leerzeichen/Großmutter – "1, 2".mp4', 'wall.mp4'] and check(tmp_path / 'out') == []
     assert {str(l) for d in data for l in d.labels['label']} == {'', 'mit Leerzeichen'}
@@ -74,6 +74,43 @@ def test_metadata(changes, code, said, tmp_path):
     folder = made.make_taichi(tmp_path / 'files'); edited(folder, **changes)
     assert said in program('taichi_hd', folder, tmp_path / 'out', code=code)
     if code == 3: assert read_info(tmp_path / 'out')['clips'] == 3
+
+def test_a_hole_is_its_own_chunks(tmp_path):
+    "One opened video, two chunks: the decoder runs ahead, but a damaged second chunk must not be handed out."
+    folder = made.make_taichi(tmp_path / 'files', videos=('abc', 'xyz'))
+    whole = (folder / 'abc.mp4').read_bytes()
+    for at in np.linspace(len(whole) * .55, len(whole) * .8, 6).astype(int):
+        b = bytearray(whole); b[at:at + 60] = bytes(60); (folder / 'abc.mp4').write_bytes(b)
+        program('taichi_hd', folder, tmp_path / str(at), code=3)
+        assert any('abc.mp4: damaged near frame' in r for r in skipped(tmp_path / str(at)).values())
+        data = [Clips(tmp_path / str(at), s) for s in read_info(tmp_path / str(at))['splits']]
+        assert not any(str(i) == 'abc#000024#000048' for d in data for i in d.labels['id'])
+
+def test_nothing_of_the_users_is_deleted(zoo, tmp_path):
+    mine = tmp_path / 'mine'; mine.mkdir(); shutil.copy(zoo / 'good.mp4', mine); shutil.copy(zoo / 'wall.mp4', mine)
+    for out in (mine, tmp_path):
+        assert 'name another folder' in program('folder', mine, out, '--overwrite', code=1) and sorted(p.name for p in mine.iterdir()) == ['good.mp4', 'wall.mp4']
+
+def test_a_shot_without_a_face(zoo, tmp_path):
+    film = np.concatenate([scene(performance(0, 0, 24)), np.full((20, 144, 192, 3), 30, np.uint8), scene(performance(2, 0, 24))])
+    for i in range(2): write_video(tmp_path / f'films/{i}.mp4', film)
+    program('folder', tmp_path / 'films', tmp_path / 'out', '--faces', '--cuts', '--fps', 0, code=3)
+    ids = sorted(str(i) for s in ('train', 'test') for i in Clips(tmp_path / 'out', s).labels['id'])
+    assert ids == ['0.mp4', '0.mp4#2', '1.mp4', '1.mp4#2'] and all('a face in 0 of' in r for r in skipped(tmp_path / 'out').values())
+
+def test_check_from_the_terminal(zoo, tmp_path):
+    mine = tmp_path / 'mine'; mine.mkdir(); shutil.copy(zoo / 'good.mp4', mine); shutil.copy(zoo / 'wall.mp4', mine)
+    program('folder', mine, tmp_path / 'out', '--fps', 0)
+    look = lambda: subprocess.run([sys.executable, '-m', 'diffsda.clips', tmp_path / 'out'], env=ENV, capture_output=True, text=True)
+    assert look().returncode == 0 and '2 clips' in look().stdout
+    shard = tmp_path / 'out/shard_00000.npy'; b = bytearray(shard.read_bytes()); b[5000] ^= 1; shard.write_bytes(b)
+    assert look().returncode == 1 and 'at least one bit is wrong' in look().stderr
+
+@pytest.mark.parametrize('options, said', [(('--fps', 'nan'), 'a number of 0 or more'), (('--grow', '-1'), 'a number of 0 or more'), (('--grow', '0', '--faces'), 'expected more than 0'), (('--test', '1'), 'a share below 1'),
+                                           (('--name', 'mug'), 'take another'), (('--limit', '-3'), 'a number of 0 or more')])
+def test_odd_options(options, said, zoo, tmp_path):
+    mine = tmp_path / 'mine'; mine.mkdir(); shutil.copy(zoo / 'good.mp4', mine)
+    assert said in program('folder', mine, tmp_path / 'out', *options, code=1)
 
 def test_celebv_info(tmp_path):
     folder = made.make_celebv(tmp_path / 'files'); file = folder / 'celebvhq_info.json'; info = json.loads(file.read_text())
