@@ -34,7 +34,7 @@ def find_prepared(name, data_dir=''): # of the dataset; where to look, '': data/
 
 # %% ../nbs/39_datasets.ipynb #390007
 def open_dataset(name,     # 'cartoon', 'sprites', 'vowels', 'librispeech', 'fsdd', one of the paper's five, or of your own
-                 split,    # 'train' or 'test': no identity is in both, fsdd and mug excepted
+                 split,    # 'train' or 'test': no identity is in both; fsdd, mug and your own excepted, where other takes are
                  data_dir='', clips='character', # folder of its files, or of its prepared clips; how Sprites' clips are drawn
                  size=64, n_clips=0, # pixels of a side; cartoon, vowels: make only so many clips, 0 for all
                  stride=0):  # prepared clips: 0 for random frames, n for frames n apart

@@ -259,4 +259,9 @@ class PreparedSpeech(Clips):
     utterances = utterances
     def __init__(self, folder, split='train', stride=0):
         super().__init__(folder, split, stride)
-        self.labels.setdefault('speaker', self.who)
+        self.labels['speaker'] = self.who
+
+    def choose(self, rng, ok, n): # a speaker first, then something of theirs
+        _, whose, takes = np.unique(self.who[ok], return_inverse=True, return_counts=True)
+        i = rng.integers(len(takes), size=n)
+        return ok[np.argsort(whose, kind='stable')[(takes.cumsum() - takes)[i] + rng.integers(takes[i])]]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffsda import presets
 from diffsda.clips import Clips, check, read_info
+from diffsda.datasets import open_dataset
 from diffsda.experiment import Experiment, Settings
 from diffsda.factors import BadInput
 from diffsda.presets import ModelConfig, Preset
@@ -126,6 +127,12 @@ def test_speech(name, tmp_path, monkeypatch):
     order = {str(Path(p).relative_to(folder)): i for i, p in enumerate(memory.labels['path'])}
     assert len(memory) == len(mapped) and all((mapped.clip(k) == memory.clip(order[str(i)])).all() for k, i in enumerate(mapped.labels['id']))
     assert (mapped.labels['speaker'][0] == memory.labels['speaker'][order[str(mapped.labels['id'][0])]])
+    if name == 'librispeech': # one speaker with many utterances is not heard more often than another
+        folder = fixtures_speech.make_librispeech(tmp_path / 'more', speakers=[1], utterances=9); fixtures_speech.make_librispeech(folder, speakers=range(2, 8))
+        program(name, folder, tmp_path / 'uneven')
+        uneven = open_dataset(name, 'train', str(tmp_path / 'uneven')); rng = np.random.default_rng(0)
+        share = np.mean([uneven.who[uneven.choose(rng, np.arange(len(uneven)), 64)] == '1' for _ in range(50)])
+        assert abs(share - 1 / len(set(uneven.who))) < .03
     found = trained(monkeypatch, name, tmp_path / name, tmp_path / 'run', frame=(80,), backbone='mlp')
     assert 0 <= found['static_eer'] <= 1
 
