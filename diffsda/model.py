@@ -78,7 +78,7 @@ class DiffSDA(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='
         return edm_loss(self.denoiser, x, factors.cond(), sigma, noise)
 
 # %% ../nbs/41_model.ipynb #410016
-def check_folder(folder): # a Path that should hold a saved model
+def check_folder(folder, config=ModelConfig): # a Path that should hold a saved model; the dataclass of its config.json
     "Say what is missing before the library does."
     for name in ('config.json', 'model.safetensors'):
         if (folder / name).is_file(): continue
@@ -87,7 +87,7 @@ def check_folder(folder): # a Path that should hold a saved model
                        + (f'. {pickles[0]} is a pickle and is not opened' if pickles else ''))
     try: keys = set(json.loads((folder / 'config.json').read_text()))
     except (ValueError, TypeError) as e: raise BadInput(f'{folder}/config.json: not readable ({first_line(e)}); copy it again from its run') from None
-    odd = keys - {f.name for f in fields(ModelConfig)}
+    odd = keys - {f.name for f in fields(config)}
     if odd: raise BadInput(f'{folder}/config.json: unknown setting {", ".join(sorted(odd))}; expected the config.json that save_pretrained wrote')
 
 def first_line(error): return f'{type(error).__name__}: {(str(error).strip().splitlines() or [""])[0][:200]}'

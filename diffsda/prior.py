@@ -7,7 +7,10 @@ __all__ = ['signal_left', 'noised', 'step_down', 'leaps', 'sample', 'PriorConfig
            'encode_all', 'make_prior', 'check_prior']
 
 # %% ../nbs/50_prior.ipynb #500003
+import io
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -15,9 +18,10 @@ import numpy as np
 from einops import rearrange
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin
+from safetensors import SafetensorError
 from .factors import BadInput, Factors
 from .layers import noise_embedding
-from .model import DiffSDA
+from .model import DiffSDA, check_folder, first_line
 
 # %% ../nbs/50_prior.ipynb #500006
 def signal_left(T=1000, low=1e-4, high=0.02): # steps; first and last beta -> (T,) float64: alpha-bar of steps 1..T
@@ -139,6 +143,15 @@ class Prior(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='ap
         return self.split(sample(self.guess, z, self.left, n_steps or self.config.n_steps, eta, generator, progress) * self.std + self.mean)
 
 # %% ../nbs/50_prior.ipynb #500018
+@patch(cls_method=True)
+def from_pretrained(cls:Prior, name, **kw): # folder or Hub name
+    "The prior of a folder or of a Hub name, in evaluation mode; nothing is unpickled."
+    if Path(name).is_dir(): check_folder(Path(name), PriorConfig)
+    try:
+        with redirect_stdout(io.StringIO()): return super(Prior, cls).from_pretrained(str(name), **kw).eval() # the library announces where it reads from
+    except (SafetensorError, RuntimeError, TypeError, OSError, ValueError) as e: raise BadInput(f'{name}: no prior can be loaded from it ({first_line(e)}); expected the config.json and model.safetensors that save_pretrained wrote') from None
+
+# %% ../nbs/50_prior.ipynb #500019
 class Encoded:
     "Factors of a training set, flat, as the engine draws them."
     def __init__(self, z): self.z = z # (n, dim)
@@ -160,7 +173,7 @@ def make_prior(model, factors, **config): # DiffSDA, Factors of training clips, 
     prior.mean.copy_(z.mean(0)); prior.std.copy_(z.std(0).clamp(min=1e-6))
     return prior
 
-# %% ../nbs/50_prior.ipynb #500019
+# %% ../nbs/50_prior.ipynb #500020
 @patch
 def generate(self:DiffSDA, prior, # Prior of this model
              n=8,                 # clips

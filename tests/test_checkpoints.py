@@ -2,12 +2,14 @@
 import json
 from pathlib import Path
 import pytest, torch
+from diffsda.factors import BadInput
 from diffsda.metrics import mse, swap_error
 from diffsda.model import DiffSDA
+from diffsda.prior import Prior
 from diffsda.toys import CartoonFaces
 
 root = Path(__file__).resolve().parent.parent
-folders = sorted(p for p in (root / 'checkpoints').iterdir() if p.is_dir())
+folders = sorted(p for p in (root / 'checkpoints').iterdir() if p.is_dir() and not p.name.endswith('_prior'))
 
 @pytest.fixture(scope='module')
 def faces(): return DiffSDA.from_pretrained(root / 'checkpoints/cartoon64'), CartoonFaces('test', n_clips=16).pairs(4, n_frames=4, seed=7)
@@ -19,6 +21,13 @@ def test_small_and_measured(folder):
     if 'static_eer' in found: assert found['pairs'] > 5000 and found['static_eer'] + 0.15 < found['dynamic_eer'] <= 0.55
     else: assert found['pairs'] >= 64 and found['swap_mse'] < 0.5 * min(found['copy_static_mse'], found['copy_dynamic_mse'])
     assert found['n_params'] == sum(p.numel() for p in DiffSDA.from_pretrained(folder).parameters())
+
+def test_the_prior_belongs_to_its_model():
+    prior, found = Prior.from_pretrained(root / 'checkpoints/cartoon64_prior'), json.loads((root / 'checkpoints/cartoon64_prior/metrics.json').read_text())
+    model = DiffSDA.from_pretrained(root / 'checkpoints/cartoon64')
+    assert prior.config.encoder == found['encoder'] and model.generate(prior, 2, n_steps=4, generator=torch.Generator().manual_seed(0)).shape == (2, 8, 3, 64, 64)
+    assert 0.8 < found['nearest_drawn'] / found['nearest_held_out'] < 1.25 and abs(found['spread_drawn'] / found['spread_held_out'] - 1) < 0.1
+    with pytest.raises(BadInput, match='another model'): DiffSDA.from_pretrained(root / 'checkpoints/sprites').generate(prior, 1)
 
 def test_swap_is_near_the_truth(faces):
     model, pairs = faces

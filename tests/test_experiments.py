@@ -75,3 +75,15 @@ def test_ablation_notebook(tmp_path):
     assert code == 0, said
     rows = (tmp_path / 'figures/ablation.csv').read_text().splitlines()
     assert [r.split(',')[0] for r in rows] == ['variant', 'default', 'no-shift']
+
+def test_prior_through_its_notebook(tmp_path):
+    from diffsda.prior import Prior
+    tiny = dict(model=root / 'checkpoints/cartoon64', n_clips=16, n_encoded=32, steps=3, hidden=16, batch_size=4)
+    said, code = papermill('train_prior', tmp_path / 'out.ipynb', **tiny, out=tmp_path / 'run')
+    assert code == 0, said
+    found, prior = json.loads((tmp_path / 'run/metrics.json').read_text()), Prior.from_pretrained(tmp_path / 'run')
+    assert found['steps'] == 3 and found['dim'] == prior.config.dim == prior.config.s_dim + 8 * prior.config.d_dim and found['nearest_drawn'] > 0
+    said, code = papermill('train_prior', tmp_path / 'again.ipynb', **tiny, out=tmp_path / 'run')
+    assert code != 0 and 'already holds a prior' in said
+    said, code = papermill('train_prior', tmp_path / 'odd.ipynb', hiden=3)
+    assert code != 0 and "'hiden' does not exist" in said
