@@ -89,16 +89,16 @@ _small = replace(_large, frame=(3, 32, 32), s_dim=64, d_dim=12, hidden=256, base
 _train = dict(lr=2e-3, batch_size=24, n_frames=2, ema=0.998)
 _voice = ModelConfig(frame=(80,), backbone='mlp', s_dim=4, d_dim=8, hidden=128, base=64, mults=(4, 4, 4, 4), attn=(), enc_base=32, enc_mults=(4, 4, 4, 4), enc_attn=(),
                      P_mean=0.8, P_std=1.4, quiet=True, residual=True, n_steps=16, temperature=0.5, d_noise=1.)
-_speech = replace(_voice, s_dim=32, base=128, enc_base=64, P_mean=1., d_noise=2.)
+_speech = replace(_voice, s_dim=32, d_dim=4, base=128, enc_base=64, P_mean=3., P_std=1.8, d_noise=3.)
 _listen = dict(lr=2e-3, batch_size=16, n_frames=68, ema=0.998)
 PRESETS = {
     'cartoon': Preset(_small, dict(_train, minutes=8.), 'one CPU core, eight minutes'),
     'cartoon64': Preset(_large, dict(_train, ema=0.999, minutes=92.), 'one CPU core, an hour and a half; the reference checkpoint'),
     'sprites': Preset(replace(_large, d_dim=8, P_mean=0.8, P_std=1.4, d_noise=0.), dict(_train, minutes=9.), 'one CPU core, nine minutes; the reference checkpoint'),
     'vowels': Preset(_voice, dict(_listen, minutes=2.), 'one CPU core, two minutes'),
-    'librispeech': Preset(_speech, dict(_listen, batch_size=24, sample_every=250, minutes=12.), 'two CPU cores, twelve minutes; the reference checkpoint'),
-    'fsdd': Preset(_speech, dict(_listen, batch_size=24, minutes=10.), 'as librispeech; not tried at length'),
+    'librispeech': Preset(_speech, dict(_listen, batch_size=24, sample_every=250, minutes=24.), 'one CPU core, 24 minutes; the reference checkpoint'),
+    'fsdd': Preset(replace(_speech, d_dim=8, P_mean=1., P_std=1.4, d_noise=2.), dict(_listen, batch_size=24, minutes=8.), 'one CPU core, eight minutes'),
     'own': Preset(_large, dict(_train, ema=0.999, minutes=60.), 'your own pictures; as cartoon64, not tried at length'),
-    'own_sound': Preset(_speech, dict(_listen, batch_size=24, minutes=12.), 'your own recordings; as librispeech, not tried at length'),
+    'own_sound': Preset(_speech, dict(_listen, batch_size=24, minutes=24.), 'your own recordings; as librispeech, not tried at length'),
     **{name: from_table4(row) for name, row in TABLE4.items()},
 }
