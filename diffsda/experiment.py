@@ -152,23 +152,26 @@ class Experiment:
         "Test clips to swap."
         return self.test_set.pairs(n, self.shown)
 
-    def normalisation(self, c): # ModelConfig -> mean and std for the codec
-        "Of the training set: as its preparation counted them, or from a sample."
-        data, one = self.train_set, self.pictures and not (c.latent and self.settings.per_band) or not self.settings.per_band
-        if hasattr(data, 'normalisation'):
-            mean, std = data.normalisation
-            if not one: return dict(mean=tuple(mean.tolist()), std=tuple(std.clip(min=max(0.1 * np.median(std), 1e-6)).tolist()))
-            return dict(zip(('mean', 'std'), pooled(mean, std)))
-        some = [data.clip(i, 4 if self.pictures else None) for i in range(0, len(data), max(len(data) // 100, 1))]
-        return dict(zip(('mean', 'std'), fit_pixels(torch.stack(some)) if self.pictures else fit_series(torch.cat(some), self.settings.per_band)))
-
-    def seen(self, clips): # latents as false colours, the rest as it is
-        return clips if clips is None or not self.model.config.latent else self.model.codec.false_colours(clips)
-
     def sample(self, model, step): # the periodic picture
         if self.spoken: self.verification.log(verify(model, self.spoken, self.config.n_frames), step)
         static, dynamic, truth = self.pairs(3)
         return swap_picture(*map(self.seen, (static, dynamic, model.swap(static, dynamic, invert=False, n_steps=8, generator=torch.Generator().manual_seed(0)), truth)), n=3)
+
+# %% ../nbs/65_experiment.ipynb #650017b
+@patch
+def normalisation(self:Experiment, c): # ModelConfig -> mean and std for the codec
+    "Of the training set: as its preparation counted them, or from a sample."
+    data, one = self.train_set, self.pictures and not (c.latent and self.settings.per_band) or not self.settings.per_band
+    if hasattr(data, 'normalisation'):
+        mean, std = data.normalisation
+        if not one: return dict(mean=tuple(mean.tolist()), std=tuple(std.clip(min=max(0.1 * np.median(std), 1e-6)).tolist()))
+        return dict(zip(('mean', 'std'), pooled(mean, std)))
+    some = [data.clip(i, 4 if self.pictures else None) for i in range(0, len(data), max(len(data) // 100, 1))]
+    return dict(zip(('mean', 'std'), fit_pixels(torch.stack(some)) if self.pictures else fit_series(torch.cat(some), self.settings.per_band)))
+
+@patch
+def seen(self:Experiment, clips): # latents as false colours, the rest as it is
+    return clips if clips is None or not self.model.config.latent else self.model.codec.false_colours(clips)
 
 # %% ../nbs/65_experiment.ipynb #650018
 @patch

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GROUPS', 'Source', 'Clip', 'rank', 'split_by', 'Target', 'read_source', 'write_group', 'groups', 'encodable',
-           'unique', 'plan_of', 'in_workers', 'load', 'note_of', 'assemble', 'prepare', 'data_folder', 'parser',
-           'report', 'run']
+           'unique', 'plan_of', 'in_workers', 'load', 'note_of', 'assemble', 'in_sentences', 'begin', 'settle',
+           'prepare', 'data_folder', 'parser', 'report', 'run']
 
 # %% ../nbs/38_preparation.ipynb #380003
 import argparse, hashlib, json, multiprocessing, multiprocessing.connection, os, shlex, shutil, signal, sys, threading
@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -177,6 +177,36 @@ def assemble(folder, n, sources, twice, info, root): # the .part folder, how man
     if not isinstance(sums, np.ndarray): sums = np.zeros((3, info['frame'][0])) # no clip to train on
     finish(folder, rows, [dict(file=f'shard_{k:05d}.npy', frames=note['frames'], sha256=note['sha256']) for k, note in whole], info, sums, skipped)
 
+@contextmanager
+def in_sentences(part, doubtful): # the unfinished folder; () -> paths of sources that are not done
+    "What can happen to a preparation, said to its user."
+    from filelock import Timeout
+    kept = 'Finished shards are kept: '
+    try: yield
+    except Timeout: raise BadInput(f'{part}: another preparation is at work there; wait for it, or stop it') from None
+    except BrokenProcessPool: raise BadInput(f'a worker died: killed for memory, or a decoder crashed on one of the sources it was at. {kept}start the same command again, with fewer --workers; if it dies again, the culprit is among {", ".join(doubtful())[:300]}') from None
+    except MemoryError: raise BadInput(f'not enough memory for the frames in hand. {kept}start the same command again, with fewer --workers') from None
+    except ImportError as e: raise BadInput(f"{e.name or e} is not installed here: pip install 'diffsda[video,audio]' (or [latents]), then start the same command again") from None
+    except (Target, OSError) as e:
+        why = (e.strerror or e) if isinstance(e, OSError) else os.strerror(e.args[0])
+        raise BadInput(f'{part}: cannot be written ({why}). {kept}mend that (free space, another --out) and start the same command again') from None
+
+def begin(part, plan, overwrite): # the unfinished folder, locked -> None
+    "Go on with the same plan, or start anew."
+    if load(part / 'plan.json') not in (plan, None):
+        if not overwrite: raise BadInput(f'{part}: an interrupted preparation with other options or other files; finish that one with its options, delete the folder, or use --overwrite')
+        for f in part.glob('[!.]*'): shutil.rmtree(f) if f.is_dir() else f.unlink()
+    write_json(part / 'plan.json', plan)
+    for stray in part.glob('.*.[0-9]*'): stray.unlink() # half-written, by a run that was killed
+
+def settle(part, out, old): # -> None
+    "The finished folder gets its name; a kill between any two of these lines is mended by the next start."
+    shutil.rmtree(part / 'done', ignore_errors=True); (part / '.lock').unlink(missing_ok=True)
+    if out.exists(): os.replace(out, old)
+    os.replace(part, out)
+    (out / 'plan.json').unlink(); shutil.rmtree(old, ignore_errors=True)
+
+# %% ../nbs/38_preparation.ipynb #380014
 def prepare(sources, # of Source
             read,    # Source to frames, a generator
             out,     # folder that is to hold the prepared clips
@@ -187,7 +217,7 @@ def prepare(sources, # of Source
             root='',         # where the sources lie: left out of skipped.csv
             quiet=False) -> dict: # dataset.json
     "Read every source into a prepared dataset, or go on with one that was interrupted."
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
     from tqdm import tqdm
     out = Path(os.path.realpath(Path(out).expanduser())); part, old = (out.with_name(out.name + end) for end in ('.part', '.old'))
     ours = (out / 'dataset.json').is_file()
@@ -197,14 +227,10 @@ def prepare(sources, # of Source
     sources, twice = unique(sources)
     if not sources: raise BadInput('there is nothing to prepare: the list of sources is empty' + (f', for example {twice[0]["reason"]}' if twice else ''))
     plan, dealt = json.loads(json.dumps(plan_of(sources, info, least))), groups(sources)
-    try:
+    with in_sentences(part, lambda: [s.path for k in range(len(dealt)) if not note_of(part, k) for s in dealt[k][:2]]):
         (part / 'done').mkdir(parents=True, exist_ok=True)
         with FileLock(part / '.lock', timeout=5):
-            if load(part / 'plan.json') not in (plan, None):
-                if not overwrite: raise BadInput(f'{part}: an interrupted preparation with other options or other files; finish that one with its options, delete the folder, or use --overwrite')
-                for f in part.glob('[!.]*'): shutil.rmtree(f) if f.is_dir() else f.unlink()
-            write_json(part / 'plan.json', plan)
-            for stray in part.glob('.*.[0-9]*'): stray.unlink() # half-written, by a run that was killed
+            begin(part, plan, overwrite)
             if not (part / 'dataset.json').exists():
                 todo = [k for k in range(len(dealt)) if not note_of(part, k)]
                 jobs = [(k, dealt[k], read, part, tuple(info['frame']), DTYPES[info['modality']], least) for k in todo]
@@ -215,19 +241,10 @@ def prepare(sources, # of Source
                         for job in jobs: write_group(*job, tick=bar.update)
                     bar.update(len(sources) - bar.n)
                 assemble(part, len(dealt), sources, twice, info, root)
-            shutil.rmtree(part / 'done', ignore_errors=True); (part / '.lock').unlink(missing_ok=True)
-            if ours: os.replace(out, old)
-            os.replace(part, out)
-            (out / 'plan.json').unlink(); shutil.rmtree(old, ignore_errors=True)
-    except Timeout: raise BadInput(f'{part}: another preparation is at work there; wait for it, or stop it') from None
-    except BrokenProcessPool: raise BadInput(f'a worker died: killed for memory, or a decoder crashed on one of the sources it was at. Finished shards are kept: start the same command again, with fewer --workers; if it dies again, the culprit is among {", ".join(s.path for k in range(len(dealt)) if not note_of(part, k) for s in dealt[k][:2])[:300]}') from None
-    except MemoryError: raise BadInput('not enough memory for the frames in hand. Finished shards are kept: start the same command again, with fewer --workers') from None
-    except ImportError as e: raise BadInput(f"{e.name or e} is not installed here: pip install 'diffsda[video,audio]' (or [latents]), then start the same command again") from None
-    except (Target, OSError) as e:
-        raise BadInput(f'{part}: cannot be written ({(e.strerror or e) if isinstance(e, OSError) else os.strerror(e.args[0])}). Finished shards are kept: mend that (free space, another --out) and start the same command again') from None
+            settle(part, out, old)
     return read_info(out)
 
-# %% ../nbs/38_preparation.ipynb #380018
+# %% ../nbs/38_preparation.ipynb #380019
 def data_folder(name): # of a dataset
     "Where prepared datasets lie: data/NAME beside settings.ini, or under the working folder where there is none."
     here = Path.cwd()
@@ -254,7 +271,7 @@ def report(out, info, expected): # prepared folder, its dataset.json, {what: num
         reasons = [r['reason'] for r in csv.DictReader(open(out / 'skipped.csv', newline='', encoding='utf-8'))]
         print(f'\n{len(reasons)} could not be used, all in {out / "skipped.csv"}:', *(f'  {r}' for r in reasons[:10]), *['  ...'] * (len(reasons) > 10), sep='\n')
 
-# %% ../nbs/38_preparation.ipynb #380019
+# %% ../nbs/38_preparation.ipynb #380020
 def run(args,     # of `parser`
         name,     # of the dataset
         sources,  # (folder, args) -> list of Source

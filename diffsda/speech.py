@@ -254,6 +254,7 @@ def pairs(self, n, # how many
 
 Speech.clip, Speech.draw, Speech.utterances, Speech.pairs = clip, draw, utterances, pairs
 
+# %% ../nbs/36_speech.ipynb #360035b
 class PreparedSpeech(Clips):
     "The same of prepared clips (room 31), which are not held in memory: for corpora of hundreds of hours."
     utterances = utterances
