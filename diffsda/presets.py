@@ -93,7 +93,7 @@ _speech = replace(_voice, s_dim=32, d_dim=4, base=128, enc_base=64, P_mean=3., P
 _listen = dict(lr=2e-3, batch_size=16, n_frames=68, ema=0.998)
 PRESETS = {
     'cartoon': Preset(_small, dict(_train, minutes=8.), 'one CPU core, eight minutes'),
-    'cartoon64': Preset(_large, dict(_train, ema=0.999, minutes=92.), 'one CPU core, an hour and a half; the reference checkpoint'),
+    'cartoon64': Preset(replace(_large, temperature=0.25), dict(_train, ema=0.999, minutes=92.), 'one CPU core, an hour and a half; the reference checkpoint'),
     'sprites': Preset(replace(_large, d_dim=8, P_mean=0.8, P_std=1.4, d_noise=0.), dict(_train, minutes=9.), 'one CPU core, nine minutes; the reference checkpoint'),
     'vowels': Preset(_voice, dict(_listen, minutes=2.), 'one CPU core, two minutes'),
     'librispeech': Preset(_speech, dict(_listen, batch_size=24, sample_every=250, minutes=24.), 'one CPU core, 24 minutes; the reference checkpoint'),

@@ -143,6 +143,8 @@ class Prior(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='ap
         return self.split(sample(self.guess, z, self.left, n_steps or self.config.n_steps, eta, generator, progress) * self.std + self.mean)
 
 # %% ../nbs/50_prior.ipynb #500018
+Prior._save_pretrained = DiffSDA._save_pretrained # weights in half precision, mean and std in full
+
 @patch(cls_method=True)
 def from_pretrained(cls:Prior, name, **kw): # folder or Hub name
     "The prior of a folder or of a Hub name, in evaluation mode; nothing is unpickled."
