@@ -77,6 +77,7 @@ def read_source(source, read, writer, least): # Source, reader, ShardWriter, fra
     if not rows and not short: short.append((source.id, 'nothing in it, expected frames'))
     return rows, sums, short
 
+# %% ../nbs/38_preparation.ipynb #380010
 def write_group(k, sources, read, folder, frame, dtype, least, tick=lambda: None): # number, list of Source, ... -> None
     "One shard and its note, in a worker."
     note, rows, skipped, sums = folder / 'done' / f'{k:05d}.json', [], [], 0
@@ -98,7 +99,7 @@ def write_group(k, sources, read, folder, frame, dtype, least, tick=lambda: None
         except OSError as e: raise Target(e.errno, e.strerror) from None
     except BaseException: writer.drop(); raise
 
-# %% ../nbs/38_preparation.ipynb #380012
+# %% ../nbs/38_preparation.ipynb #380013
 GROUPS = 64 # at least so many, where there are enough sources; at most so many sources in one
 
 def groups(sources):
@@ -126,6 +127,8 @@ def plan_of(sources, info, least): # what must not change between an interruptio
     size = lru_cache(None)(size)
     return dict(info=info, least=least, sources=[[s.id, s.path, s.split, s.labels, s.part, size(s.path)] for s in sources])
 
+# %% ../nbs/38_preparation.ipynb #380014
+_stop = threading.Event() # Ctrl-C was pressed: Python may lose the exception itself inside a callback
 _tick = None # in a worker: counts the sources that are read
 def _worker(counter):
     global _tick
@@ -149,12 +152,13 @@ def in_workers(jobs, workers, bar): # arguments of write_group, processes, tqdm
                 ready, left = wait(left, timeout=.5, return_when=FIRST_COMPLETED)
                 bar.update(before + counter.value - bar.n)
                 for f in ready: f.result()
+                if _stop.is_set(): raise KeyboardInterrupt
         except BaseException:
             for f in left: f.cancel()
             for child in multiprocessing.active_children(): child.kill() # what they had in hand is lost, and no more
             raise
 
-# %% ../nbs/38_preparation.ipynb #380013
+# %% ../nbs/38_preparation.ipynb #380015
 def load(path): # -> what a JSON file says; None if there is none, or half of one
     try: return json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError): return None
@@ -177,6 +181,7 @@ def assemble(folder, n, sources, twice, info, root): # the .part folder, how man
     if not isinstance(sums, np.ndarray): sums = np.zeros((3, info['frame'][0])) # no clip to train on
     finish(folder, rows, [dict(file=f'shard_{k:05d}.npy', frames=note['frames'], sha256=note['sha256']) for k, note in whole], info, sums, skipped)
 
+# %% ../nbs/38_preparation.ipynb #380016
 @contextmanager
 def in_sentences(part, doubtful): # the unfinished folder; () -> paths of sources that are not done
     "What can happen to a preparation, said to its user."
@@ -206,7 +211,7 @@ def settle(part, out, old): # -> None
     os.replace(part, out)
     (out / 'plan.json').unlink(); shutil.rmtree(old, ignore_errors=True)
 
-# %% ../nbs/38_preparation.ipynb #380014
+# %% ../nbs/38_preparation.ipynb #380017
 def prepare(sources, # of Source
             read,    # Source to frames, a generator
             out,     # folder that is to hold the prepared clips
@@ -244,7 +249,7 @@ def prepare(sources, # of Source
             settle(part, out, old)
     return read_info(out)
 
-# %% ../nbs/38_preparation.ipynb #380019
+# %% ../nbs/38_preparation.ipynb #380022
 def data_folder(name): # of a dataset
     "Where prepared datasets lie: data/NAME beside settings.ini, or under the working folder where there is none."
     here = Path.cwd()
@@ -271,7 +276,7 @@ def report(out, info, expected): # prepared folder, its dataset.json, {what: num
         reasons = [r['reason'] for r in csv.DictReader(open(out / 'skipped.csv', newline='', encoding='utf-8'))]
         print(f'\n{len(reasons)} could not be used, all in {out / "skipped.csv"}:', *(f'  {r}' for r in reasons[:10]), *['  ...'] * (len(reasons) > 10), sep='\n')
 
-# %% ../nbs/38_preparation.ipynb #380020
+# %% ../nbs/38_preparation.ipynb #380023
 def run(args,     # of `parser`
         name,     # of the dataset
         sources,  # (folder, args) -> list of Source
@@ -281,7 +286,8 @@ def run(args,     # of `parser`
         least=2): # frames that a clip needs
     "The whole of a program: exits with what became of it."
     stop = lambda number, frame: sys.exit(128 + number)
-    signal.signal(signal.SIGTERM, stop)
+    def interrupted(number, frame): _stop.set(); raise KeyboardInterrupt
+    _stop.clear(); signal.signal(signal.SIGTERM, stop); signal.signal(signal.SIGINT, interrupted)
     folder, out = Path(args.folder).expanduser().absolute(), Path(os.path.realpath(Path(args.out).expanduser())) if args.out else data_folder(name)
     again = f'{out}.part keeps what is done; the same command goes on from there'
     try:

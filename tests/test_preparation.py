@@ -25,12 +25,14 @@ def program(name, folder, out, *options, code=0, **kw): # -> what it said; in th
         done = subprocess.run([sys.executable, *argv], env=ENV, capture_output=True, text=True, timeout=300, **kw)
         said, left = done.stdout + done.stderr, done.returncode
     else:
-        said, left, old = io.StringIO(), 0, (sys.argv, sys.path[:], signal.getsignal(signal.SIGTERM))
+        said, left, old = io.StringIO(), 0, (sys.argv, sys.path[:], {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)})
         try:
             sys.argv = argv; sys.path.insert(0, str(root / 'data_prep'))
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said): runpy.run_path(argv[0], run_name='__main__')
         except SystemExit as e: left = e.code if isinstance(e.code, int) else print(e.code, file=said) or 1
-        finally: sys.argv, sys.path[:], _ = old; signal.signal(signal.SIGTERM, old[2])
+        finally:
+            sys.argv, sys.path[:], handlers = old
+            for s, h in handlers.items(): signal.signal(s, h)
         said = said.getvalue()
     assert left == code, said
     return said
@@ -194,12 +196,12 @@ def test_killed_at_twenty_moments(films, tmp_path):
     assert files(out) == files(tmp_path / 'whole') and not (tmp_path / 'killed.part').exists()
 
 def test_interrupted_with_ctrl_c(films, tmp_path):
-    one = subprocess.Popen([sys.executable, root / 'data_prep/folder.py', films, '--out', tmp_path / 'out', '--workers', '2'], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    one = subprocess.Popen([sys.executable, root / 'data_prep/folder.py', films, '--out', tmp_path / 'out', '--workers', '1', '--size', '256'], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob('out.part/done/*')): time.sleep(.01)
     one.send_signal(signal.SIGINT); said = one.communicate(timeout=60)[1]
     assert one.returncode == 130 and 'the same command goes on' in said and not (tmp_path / 'out').exists()
     program('folder', films, tmp_path / 'out', '--fps', 5, code=1)
-    program('folder', films, tmp_path / 'out', code=3)
+    program('folder', films, tmp_path / 'out', '--size', 256, code=3)
     assert 'is there already' in program('folder', films, tmp_path / 'out', code=1)
     program('folder', films, tmp_path / 'out', '--overwrite', '--fps', 5, code=3)
     assert read_info(tmp_path / 'out')['options']['fps'] == 5 and check(tmp_path / 'out') == []
