@@ -218,3 +218,33 @@ def test_memory_stays_flat(tmp_path):
         return float(done.stdout.splitlines()[-1])
     short, long = peak(50), peak(400)
     assert long < 1500 and long < short + 150
+
+@pytest.mark.parametrize('overwrite', [False, True])
+@pytest.mark.parametrize('breath', range(1, 8))
+def test_killed_in_its_last_breath(overwrite, breath, films, tmp_path, monkeypatch):
+    "Everything is read, and the folder is about to get its name: dead before any one of those calls, the next start mends it."
+    from diffsda import preparation as p
+    sources, info = [p.Source(f'{i:02d}', str(films / f'{i:02d}.mp4')) for i in range(3)], dict(name='x', modality='video', frame=[3, 32, 32])
+    def read(source):
+        for part in Video(source.path).read(): yield cropped(part, None, 32)
+    make = lambda out, **kw: p.prepare(sources, read, tmp_path / out, info, workers=0, quiet=True, **kw)
+    make('whole')
+    if overwrite: make('out')
+    calls, settle = [0], p.settle
+    def dying(f):
+        def g(*args, **kw):
+            calls[0] += 1
+            if calls[0] == breath: raise KeyboardInterrupt
+            return f(*args, **kw)
+        return g
+    def last(*args):
+        with monkeypatch.context() as m:
+            for where, name in ((p.shutil, 'rmtree'), (p.os, 'replace'), (p.Path, 'unlink')): m.setattr(where, name, dying(getattr(where, name)))
+            settle(*args)
+    monkeypatch.setattr(p, 'settle', last)
+    try: make('out', overwrite=overwrite)
+    except KeyboardInterrupt: pass
+    monkeypatch.setattr(p, 'settle', settle)
+    try: make('out', overwrite=overwrite)
+    except BadInput as e: assert 'is there already' in str(e)
+    assert files(tmp_path / 'out') == files(tmp_path / 'whole') and sorted(f.name for f in tmp_path.iterdir()) == ['out', 'whole']
