@@ -244,7 +244,7 @@ def pairs(self, n, # how many
     b = np.array([rng.choice(others(i)) for i in a])
     frames = pick(rng, self.lengths[b], n_frames, self.stride)
     theirs = pick(rng, self.lengths[a], n_frames, self.stride)
-    return SwapPairs(self.take(a, theirs), self.take(b, frames), self.take(a, frames) if self.info.get('aligned') else None)
+    return SwapPairs(self.take(a, theirs), self.take(b, frames), self.take(a, frames) if self.info.get('aligned') in (True, self.split) else None) # frame k of all these clips shows the same motion
 
 Clips.who, Clips.pairs = who, pairs
 

@@ -40,7 +40,7 @@ def open_dataset(name,     # 'cartoon', 'sprites', 'vowels', 'librispeech', 'fsd
                  stride=0):  # prepared clips: 0 for random frames, n for frames n apart
     "The dataset of that name. `BadInput` says what is missing and where it is to be had."
     some = max(8, n_clips if split == 'train' else min(n_clips, 200)) if n_clips else None
-    if name == 'cartoon': return CartoonFaces(split, some, size=size)
+    if name == 'cartoon' and not data_dir: return CartoonFaces(split, some, size=size) # prepared ones, for latents, only where they are named
     if name == 'vowels': return Vowels(split, some)
     prepared = find_prepared(name, data_dir)
     if prepared: return (PreparedSpeech if read_info(prepared)['modality'] == 'sound' else Clips)(prepared, split, stride)

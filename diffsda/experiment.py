@@ -18,6 +18,7 @@ from tqdm import tqdm
 from .codec import RATE, fit_pixels, fit_series, pooled, to_sound
 from .datasets import find_prepared, open_dataset
 from .factors import BadInput
+from .first_stage import must_fit, open_stage
 from .metrics import leakage, mse, swap_error, verify
 from .model import DiffSDA
 from .presets import PRESETS
@@ -35,10 +36,12 @@ class Settings:
     preset: str = ''             # model and training settings; '' takes the dataset's own
     run: str = ''                # folder of the run; '' is runs/<preset or dataset>
     resume: bool = False         # go on from the run's checkpoint
+    start: str = ''              # folder of a trained model whose weights are the first of a new run; '' begins from nothing
     steps: int = 0               # budget in optimiser steps
     minutes: float = 0.          # budget in minutes; whichever ends first
     batch_size: int = 0          # clips a step
     n_frames: int = 0            # frames drawn from each clip
+    first_stage: str = ''        # latents: folder of their first stage, to see pictures; '' is where their dataset.json says
     stride: int = 0              # prepared clips: frames so far apart; 0: at random, sound neighbours, as in the paper
     lr: float = 0.               # peak learning rate
     precision: str = 'no'        # 'no' (float32), 'bf16' or 'fp16'
@@ -138,9 +141,11 @@ class Experiment:
         if epochs: self.config = replace(self.config, steps=epochs * max(len(self.train_set) // self.config.batch_size, 1))
         self.pictures = len(model_config.frame) == 3 # or frames of sound
         self.shown = 8 if self.pictures else self.config.n_frames
+        self.stage, model_config = self.open_stage(model_config)
         self.pairs(2) # what cannot be swapped is refused before hours of training
         torch.manual_seed(settings.seed)
         self.model = DiffSDA(replace(model_config, **self.normalisation(model_config)))
+        if settings.start: self.take_up(DiffSDA.from_pretrained(settings.start))
         self.out.mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(self.model, self.train_set, self.config, self.out, settings.resume, self.sample, quiet)
         self.skipped = [file for side in (self.train_set, self.test_set) for file in getattr(side, 'skipped', [])]
@@ -170,8 +175,31 @@ def normalisation(self:Experiment, c): # ModelConfig -> mean and std for the cod
     return dict(zip(('mean', 'std'), fit_pixels(torch.stack(some)) if self.pictures else fit_series(torch.cat(some), self.settings.per_band)))
 
 @patch
-def seen(self:Experiment, clips): # latents as false colours, the rest as it is
-    return clips if clips is None or not self.model.config.latent else self.model.codec.false_colours(clips)
+def take_up(self:Experiment, other): # the trained model of `start`
+    "Its weights, where the architecture is the same; sampling, noise and normalisation are the new run's."
+    free = {'mean', 'std', 'temperature', 'n_steps', 'P_mean', 'P_std', 'd_noise', 'dropout', 'first_stage'}
+    odd = [f'{k}: {v} there, {getattr(self.model.config, k)} here' for k, v in vars(other.config).items() if k not in free and v != getattr(self.model.config, k)]
+    if odd: raise BadInput(f'start={self.settings.start!r}: a model of another architecture ({"; ".join(odd)}); choose the preset it was trained with')
+    self.model.load_state_dict(other.state_dict())
+
+@patch
+def open_stage(self:Experiment, c): # ModelConfig -> FirstStage, or None where there is none; c with its fingerprint
+    "What makes pictures of latents; it must be the one that made the latents, and the one the run began with."
+    if not c.latent: return None, c
+    info, given, before = self.train_set.info, self.settings.first_stage, self.out / 'run.json'
+    c = replace(c, first_stage=info.get('fingerprint', ''))
+    began = json.loads(before.read_text())['model'].get('first_stage', '') if self.settings.resume and before.exists() else ''
+    if began and began != c.first_stage: raise BadInput(f'{self.out} was trained on latents of the first stage {began}, these are of {c.first_stage}: give its own data_dir, or start a new run')
+    folder = Path(given or info.get('first_stage', ''))
+    if not given and not (folder / 'config.json').is_file(): return None, c
+    stage = open_stage(folder)
+    must_fit(stage, c.first_stage, f'{self.train_set.folder}')
+    return stage, c
+
+@patch
+def seen(self:Experiment, clips): # latents as pictures, or as false colours where there is no first stage; the rest as it is
+    if clips is None or not self.model.config.latent: return clips
+    return self.stage.decode(clips).cpu() if self.stage else self.model.codec.false_colours(clips)
 
 # %% ../nbs/65_experiment.ipynb #650018
 @patch
@@ -202,13 +230,18 @@ def measure(self:Experiment, quiet=False):
     some = self.model.to_x(pairs.dynamic[:4]).cpu()
     back = self.model.to_x(self.model.reconstruct(pairs.dynamic[:4], n_steps=32)).cpu() # Alg. 2, then 63 evaluations of Alg. 1
     found['inversion_psnr'] = 10 * math.log10((0.5 / c.std if self.pictures and not c.latent else 1) ** 2 / mse(back, some).mean().item())
+    if self.stage:
+        self.stage.to(self.model.device); one = slice(16) # decoding is dear
+        found |= {'pixel_pairs': len(pairs.dynamic[one]), 'pixel_reconstruction_mse': mse(self.seen(fresh.reconstructed[one]), self.seen(pairs.dynamic[one])).mean().item()}
+        if pairs.truth is not None: found |= {f'pixel_{k}_mse': mse(self.seen(v[one]), self.seen(pairs.truth[one])).mean().item() for k, v in dict(swap=fresh.swapped, copy_static=pairs.static, copy_dynamic=pairs.dynamic).items()}
     self.metrics = dict(dataset=s.dataset, steps=self.trainer.step, minutes=round(self.trainer.elapsed / 60, 4),
                         n_params=sum(p.numel() for p in self.model.parameters()), seed=s.seed, **fresh.metrics, temperature=c.temperature,
                         pairs=len(pairs.dynamic), n_frames=pairs.dynamic.shape[1], frame=list(c.frame), evaluations=2 * c.n_steps - 1,
                         device=str(self.model.device), machine=platform.processor() or platform.machine(), cores=torch.get_num_threads(), torch=torch.__version__) | found
     write_json(self.out / 'metrics.json', self.metrics)
-    self.swap_picture = swap_picture(*map(self.seen, (*pairs[:2], fresh.swapped, pairs.truth)), n=4).quantize(256, dither=0) # a third of the bytes
-    self.reconstruction_picture = reconstruction_picture(*map(self.seen, (pairs.dynamic, fresh.reconstructed)), n=4).quantize(256, dither=0)
+    first = lambda clips: self.seen(clips if clips is None else clips[:4])
+    self.swap_picture = swap_picture(*map(first, (*pairs[:2], fresh.swapped, pairs.truth)), n=4).quantize(256, dither=0) # a third of the bytes
+    self.reconstruction_picture = reconstruction_picture(*map(first, (pairs.dynamic, fresh.reconstructed)), n=4).quantize(256, dither=0)
     self.swap_picture.save(self.out / 'swap.png'); self.reconstruction_picture.save(self.out / 'reconstruction.png')
     self.sounds = {} if self.pictures else {name: to_sound(clip[0]) for name, clip in dict(who=pairs.static, what=pairs.dynamic, swap=fresh.swapped, reconstruction=fresh.reconstructed).items()}
     for name, sound in self.sounds.items(): write_sound(self.out / 'sounds' / f'{name}.wav', sound)

@@ -35,6 +35,7 @@ class ModelConfig:
     mean: float = 0.5            # of the training data, for the codec: one number, or a tuple of one a band
     std: float = 0.25            # likewise
     latent: bool = False         # frames are latents of a first stage, not pixels
+    first_stage: str = ''        # fingerprint of that first stage
     standardise: bool = True     # standardised features, orthogonal LSTMs; False: the paper's text literally
     bidirectional: bool = False  # True: the authors' code
     shift: bool = True           # z scales and shifts; False: the paper's Eq. 3, scale only
@@ -94,6 +95,8 @@ _listen = dict(lr=2e-3, batch_size=16, n_frames=68, ema=0.998)
 PRESETS = {
     'cartoon': Preset(_small, dict(_train, minutes=8.), 'one CPU core, eight minutes'),
     'cartoon64': Preset(replace(_large, temperature=0.25), dict(_train, ema=0.999, minutes=92.), 'one CPU core, an hour and a half; the reference checkpoint'),
+    'cartoon64_fine': Preset(replace(_large, temperature=0.25, d_noise=0.4), dict(_train, ema=0.999, minutes=75.), 'after cartoon64 (--start): less noise on d, for the details; one CPU core'),
+    'cartoon_latent': Preset(replace(_small, frame=(4, 32, 32), latent=True), dict(_train, minutes=15.), 'faces of 128x128 as latents of our small first stage; one CPU core, a quarter of an hour'),
     'sprites': Preset(replace(_large, d_dim=8, P_mean=0.8, P_std=1.4, d_noise=0.), dict(_train, minutes=9.), 'one CPU core, nine minutes; the reference checkpoint'),
     'vowels': Preset(_voice, dict(_listen, minutes=2.), 'one CPU core, two minutes'),
     'librispeech': Preset(_speech, dict(_listen, batch_size=24, sample_every=250, minutes=24.), 'one CPU core, 24 minutes; the reference checkpoint'),

@@ -4,11 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from diffsda import presets
 from diffsda.clips import Clips, check, read_info
 from diffsda.datasets import open_dataset
 from diffsda.experiment import Experiment, Settings
 from diffsda.factors import BadInput
+from diffsda.first_stage import fingerprint, open_stage
 from diffsda.presets import ModelConfig, Preset
 from diffsda.speech import Speech
 from diffsda.sprites import Sprites
@@ -101,7 +103,29 @@ def test_voxceleb_to_latents(tmp_path, monkeypatch):
     assert latents.frame_shape == (4, 32, 32) and latents.shards[0].dtype == np.float16 and (latents.clip(0).float() - want).abs().max() < 2e-3 * want.abs().max()
     every = torch.cat([latents.clip(i) for i in range(len(latents))]).double()
     assert np.allclose(latents.normalisation[0], every.mean((0, 2, 3)), atol=1e-5) and np.allclose(latents.normalisation[1], every.std((0, 2, 3), correction=0), atol=1e-5)
-    trained(monkeypatch, 'voxceleb', out, tmp_path / 'run', frame=(4, 32, 32), latent=True)
+    assert read_info(out)['fingerprint'] == fingerprint(open_stage(tmp_path / 'stage'))
+    found = trained(monkeypatch, 'voxceleb', out, tmp_path / 'run', frame=(4, 32, 32), latent=True)
+    config = json.loads((tmp_path / 'run/config.json').read_text())
+    assert config['first_stage'] == read_info(out)['fingerprint'] == fingerprint(open_stage(tmp_path / 'stage')) and found['pixel_pairs'] == 2
+    with Image.open(tmp_path / 'run/reconstruction.png') as seen: assert seen.width > 8 * 256 # pictures, not latents
+    other = diffusers.VQModel.from_config(stage.config); other.save_pretrained(tmp_path / 'other')
+    again = lambda **kw: pytest.raises(BadInput, Experiment, Settings(**{**dict(dataset='voxceleb', data_dir=str(out), preset='tiny', run=str(tmp_path / 'run'), resume=True, steps=4) , **kw}), quiet=True).value
+    assert 'belongs to the first stage' in str(again(first_stage=str(tmp_path / 'other'))) and 'no config.json' in str(again(first_stage=str(tmp_path / 'none')))
+    done = subprocess.run([sys.executable, root / 'data_prep/encode_latents.py', tmp_path / 'vox', '--out', tmp_path / 'others', '--first_stage', tmp_path / 'other'], env=ENV, capture_output=True, text=True)
+    assert done.returncode == 0 and 'was trained on latents of the first stage' in str(again(data_dir=str(tmp_path / 'others')))
+    shutil.rmtree(tmp_path / 'stage')
+    assert Experiment(Settings(dataset='voxceleb', data_dir=str(out), preset='tiny', run=str(tmp_path / 'blind'), steps=1), quiet=True).stage is None # false colours then
+
+def test_cartoon_truth(tmp_path):
+    program('cartoon', tmp_path, tmp_path / 'faces', '--train', 3, '--test', 3, '--size', 32)
+    train, test = Clips(tmp_path / 'faces'), Clips(tmp_path / 'faces', 'test')
+    assert train.lengths.tolist() == [24] * 3 and test.lengths.tolist() == [96] * 3
+    pair = test.pairs(3)
+    from diffsda.toys import render, sample_dynamic, sample_static, to_bytes
+    every = to_bytes(render(sample_static(3, 0, 'test'), sample_dynamic(1, 0, 'test', 96)[0].expand(3, -1, -1), 32))
+    for static, dynamic, truth in zip(*pair):
+        who, theirs = ({i for i in range(3) if all((every[i] == f).flatten(1).all(1).any() for f in clip)} for clip in (static, truth))
+        assert who == theirs and len(who) == 1 and not torch.equal(static, truth)
 
 def test_celebv_hq(tmp_path, monkeypatch):
     folder = made.make_celebv(tmp_path / 'files')

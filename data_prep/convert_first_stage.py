@@ -1,0 +1,29 @@
+"""LDM's original first stage (a Lightning .ckpt) to a folder of safetensors, once.
+
+CKPT is model.ckpt of vq-f8-n256 (https://github.com/CompVis/latent-diffusion, model zoo), of kl-f8.
+No code in it is run. data_prep/encode_latents.py then takes the folder as --first_stage.
+"""
+import argparse, os, sys, tempfile
+from pathlib import Path
+from diffsda.factors import BadInput
+from diffsda.first_stage import KINDS, convert, fingerprint, read_ckpt, save_stage
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('ckpt', metavar='CKPT', help='the file')
+    p.add_argument('--kind', default='vq-f8', choices=[k for k in KINDS if 'small' not in k], help='which first stage it is (default: vq-f8, the paper\'s)')
+    p.add_argument('--out', default='', help='folder to be made (default: data/KIND)')
+    args = p.parse_args()
+    out = Path(args.out or f'data/{args.kind}')
+    try:
+        if out.exists(): raise BadInput(f'{out} is there already; name another folder (--out), or delete it')
+        state = read_ckpt(args.ckpt)
+        stage = convert(state, args.kind, args.ckpt)
+    except BadInput as e: sys.exit(f'{p.prog}: {e}')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as whole:
+        save_stage(stage, f'{whole}/stage'); os.rename(f'{whole}/stage', out)
+    left = [k for k in state if k.startswith(('loss.', 'model_ema.'))]
+    print(f'{out}: {args.kind}, fingerprint {fingerprint(stage)}; {len(state) - len(left)} weights taken, {len(left)} of the training loss left out')
+
+if __name__ == '__main__': main()

@@ -1,0 +1,101 @@
+"The explorer: quick enough, never in the kernel's way, and a real browser moves its slider"
+import os, shutil, socket, subprocess, sys, time, urllib.request
+from pathlib import Path
+import pytest, torch
+from diffsda.explorer import Explorer, explore, open_studio
+from diffsda.model import DiffSDA
+
+root = Path(__file__).resolve().parents[1]
+BROWSER = next((path for name in ('chromium', 'chromium-browser', 'google-chrome') if (path := shutil.which(name))), None)
+
+@pytest.fixture(scope='module')
+def studio(): return open_studio(root / 'checkpoints/cartoon64', n=4)
+
+def wait(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end: time.sleep(.01)
+    assert condition()
+
+def test_a_draft_follows_the_slider(studio, tmp_path):
+    "Within 0.7 s on two cores while nothing else runs; here with room for a busy machine. Setting a slider does not wait for the picture."
+    e = Explorer(studio, tmp_path)
+    wait(lambda: e.status.value.startswith('full'))
+    took = []
+    for alpha in (1., 2., 3.):
+        before, began = e.image.value, time.monotonic()
+        e.alpha.value = alpha
+        assert time.monotonic() - began < .2
+        wait(lambda: e.image.value != before); took.append(time.monotonic() - began)
+    print('draft after', [round(t, 2) for t in took])
+    assert min(took) < float(os.environ.get('DIFFSDA_DRAFT_SECONDS', 2))
+    wait(lambda: e.status.value.startswith('full'))
+
+def test_mistakes_are_said(studio, tmp_path, monkeypatch):
+    e = Explorer(studio, tmp_path / 'file' / 'deep')
+    wait(lambda: e.status.value.startswith('full'))
+    (tmp_path / 'file').write_text('in the way')
+    e.save.click(); assert 'cannot write' in e.status.value
+    monkeypatch.setattr(studio, 'paint', lambda *a: 1 / 0)
+    broken = Explorer(studio, tmp_path)
+    wait(lambda: 'ZeroDivisionError' in broken.status.value)
+    text = explore(tmp_path / 'nothing').value; assert 'cannot start' in text and 'nothing' in text
+    assert 'sound' in explore(root / 'checkpoints/librispeech').value
+    assert 'unknown setting' in explore(root / 'checkpoints/cartoon64', prior=str(root / 'checkpoints/cartoon64')).value
+
+def test_without_prior(tmp_path):
+    shutil.copytree(root / 'checkpoints/cartoon64', tmp_path / 'mine')
+    studio = open_studio(tmp_path / 'mine', n=3)
+    assert studio.prior is None and len(studio.components['static']) == 10
+    e = Explorer(studio, tmp_path)
+    e.tabs.selected_index = 2
+    assert 'train_prior' in e.tabs.children[2].children[0].value
+
+def lab(folder): # a server of its own on a free port
+    with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
+    (folder / 'config/labconfig').mkdir(parents=True); (folder / 'config/labconfig/page_config.json').write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
+    env = {**os.environ, 'OMP_NUM_THREADS': '2', 'HOME': str(folder), 'JUPYTER_CONFIG_DIR': str(folder / 'config'), 'JUPYTER_PATH': f'{sys.prefix}/share/jupyter', 'JUPYTER_PREFER_ENV_PATH': '1'}
+    server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--allow-root', '--no-browser', f'--port={port}', '--ip=127.0.0.1', '--IdentityProvider.token=', f'--ServerApp.root_dir={folder}', '--expose-app-in-browser'],
+                              env=env, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        try: urllib.request.urlopen(f'http://127.0.0.1:{port}/lab', timeout=5); return server, port
+        except OSError: time.sleep(.2)
+    server.kill(); raise AssertionError('JupyterLab did not start')
+
+@pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
+def test_a_browser_moves_the_slider(tmp_path):
+    "JupyterLab in headless Chromium: run the notebook, press an arrow key on a slider, see another picture; then the other tabs."
+    sync = pytest.importorskip('playwright.sync_api')
+    (tmp_path / 'nbs').mkdir(); shutil.copy(root / 'nbs/explorer.ipynb', tmp_path / 'nbs')
+    for name in ('checkpoints', 'figures'): (tmp_path / name).symlink_to(root / name)
+    server, port = lab(tmp_path)
+    try:
+        with sync.sync_playwright() as p:
+            browser = p.chromium.launch(executable_path=BROWSER, args='--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split())
+            page = browser.new_page(viewport=dict(width=1180, height=1000))
+            page.goto(f'http://127.0.0.1:{port}/lab/tree/nbs/explorer.ipynb?reset')
+            page.wait_for_selector('.jp-NotebookPanel .jp-Cell', timeout=90_000)
+            page.wait_for_function("() => window.jupyterapp && window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.connectionStatus === 'connected'", timeout=90_000)
+            page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+            picture, status = page.locator('img.widget-image'), page.locator('.jp-OutputArea .widget-html-content')
+            picture.wait_for(timeout=90_000)
+            full = "() => [...document.querySelectorAll('.widget-html-content')].some(e => e.textContent.startsWith('full picture'))"
+            page.wait_for_function(full, timeout=60_000)
+            source = lambda: picture.get_attribute('src')
+            def changes(act):
+                before = source(); act()
+                page.wait_for_function('before => document.querySelector("img.widget-image").src !== before', arg=before, timeout=30_000)
+                page.wait_for_function(full, timeout=60_000)
+            handle = page.locator('.widget-slider', has_text='how far').locator('.noUi-handle')
+            handle.focus(); began = time.monotonic()
+            changes(lambda: [page.keyboard.press('ArrowRight') for _ in range(12)])
+            print(f'the picture followed and was full after {time.monotonic() - began:.1f} s')
+            if os.environ.get('DIFFSDA_SCREENSHOT'): page.wait_for_timeout(500); page.locator('.jp-OutputArea .widget-vbox').first.screenshot(path=os.environ['DIFFSDA_SCREENSHOT'])
+            changes(lambda: page.get_by_role('tab', name='Swap').click())
+            changes(lambda: page.get_by_role('tab', name='New').click())
+            changes(lambda: page.get_by_role('button', name='draw again').click())
+            page.get_by_role('button', name='save picture').click()
+            page.get_by_text('saved:').wait_for(timeout=20_000)
+            assert len(list((tmp_path / 'runs/explorer').glob('new_*.gif'))) == 1
+            browser.close()
+    finally:
+        server.terminate(); server.wait(20)

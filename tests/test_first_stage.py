@@ -1,0 +1,101 @@
+"The first stage: the original's weights arrive whole, and a checkpoint that is broken, of another kind or hostile is refused"
+import json, os, pickle, subprocess, sys, types, warnings
+from pathlib import Path
+import pytest, torch
+from diffsda.factors import BadInput
+from diffsda.first_stage import FirstStage, build, convert, fingerprint, open_stage, read_ckpt, rename
+from original_vq import Original, lightning
+
+root = Path(__file__).parents[1]
+ENV = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(root))
+SHAPES = {'vq-f8': {}, 'kl-f8': dict(widths=(128, 256, 512, 512), attend=False, codes=0)}
+
+@pytest.fixture(scope='module')
+def f8():
+    torch.manual_seed(0)
+    model = Original()
+    for p in model.parameters(): p.data += .02 * torch.randn_like(p) # norms and biases, too, have numbers of their own
+    model.quantize.embedding.weight.data.normal_(std=.5)
+    return model.eval()
+
+@pytest.mark.parametrize('kind', SHAPES)
+def test_every_weight_has_its_place(kind):
+    "At full size, without memory: as many weights, each of the right shape, none twice."
+    with torch.device('meta'): original = Original(**SHAPES[kind]).state_dict()
+    ours = build(kind, empty=True).state_dict()
+    names = {k: rename(k, 4) for k in original}
+    assert set(names.values()) == set(ours) and len(set(names.values())) == len(original)
+    if kind == 'vq-f8': assert len(original) == 299 and sum(v.numel() for v in original.values()) == 67_652_783
+    for k, new in names.items(): assert original[k].squeeze().shape == ours[new].shape if 'attn' in k else original[k].shape == ours[new].shape, k
+
+def module(name, **things): # that exists while the checkpoint is written, as on its authors' machine
+    m = types.ModuleType(name); vars(m).update(things); sys.modules[name] = m
+    return m
+
+def test_the_original_and_its_conversion_paint_the_same(f8, tmp_path):
+    "A .ckpt with Lightning's callbacks in it, through the program, and back from the folder: same latents, same picture."
+    Callback = type('ModelCheckpoint', (), {'__module__': 'pytorch_lightning.callbacks.model_checkpoint'})
+    for name in ('pytorch_lightning', 'pytorch_lightning.callbacks'): module(name)
+    module('pytorch_lightning.callbacks.model_checkpoint', ModelCheckpoint=Callback)
+    import numpy as np
+    path = tmp_path / 'model.ckpt'
+    torch.save(lightning(f8, {'callbacks': {Callback: {'best_model_score': np.float64(.3), 'best_model_path': 'somewhere'}}, 'hyper_parameters': {'callback': Callback()}}), path)
+    for name in [n for n in sys.modules if n.startswith('pytorch_lightning')]: del sys.modules[name]
+    done = subprocess.run([sys.executable, root / 'data_prep/convert_first_stage.py', path, '--out', tmp_path / 'stage'], env=ENV, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert '299' in done.stdout and '3 of the training loss' in done.stdout
+    ours = open_stage(tmp_path / 'stage')
+    assert fingerprint(ours) in done.stdout
+    x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad(): z = f8.encode(x * 2 - 1); picture = (f8.decode(z) / 2 + .5).clamp(0, 1)
+    assert torch.allclose(ours.encode(x), z, atol=1e-4 * z.abs().max()) and torch.allclose(ours.decode(z), picture, atol=1e-4)
+    again = subprocess.run([sys.executable, root / 'data_prep/convert_first_stage.py', path, '--out', tmp_path / 'stage'], env=ENV, capture_output=True, text=True)
+    assert again.returncode and 'already' in again.stderr
+
+def test_kl_paints_the_same(tmp_path):
+    torch.manual_seed(0)
+    original = Original(**SHAPES['kl-f8']).eval()
+    ours = convert(original.state_dict(), 'kl-f8')
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad(): z = original.encode(x * 2 - 1); picture = (original.decode(z) / 2 + .5).clamp(0, 1)
+    assert torch.allclose(ours.encode(x), z, atol=1e-4 * z.abs().max()) and torch.allclose(ours.decode(z), picture, atol=1e-4)
+
+def refusal(f, *args, **kw):
+    with pytest.raises(BadInput) as e: f(*args, **kw)
+    return str(e.value)
+
+def test_wrong_weights_are_named(f8):
+    whole = f8.state_dict()
+    less, more = dict(whole), whole | {'encoder.extra.weight': torch.zeros(1)}
+    del less['decoder.up.2.block.1.conv1.bias']
+    text = refusal(convert, less); assert '1 missing' in text and 'decoder.up_blocks.1.resnets.1.conv1.bias' in text
+    text = refusal(convert, more); assert '1 too much' in text and 'encoder.extra.weight' in text
+    text = refusal(convert, whole, 'kl-f8'); assert 'VQ, f = 8' in text and 'KL, f = 8' in text
+    with torch.device('meta'): f4 = Original((128, 256, 512), attend=False, codes=8192, c=3).state_dict()
+    text = refusal(convert, f4); assert 'VQ, f = 4' in text and 'VQ, f = 8' in text
+    with torch.device('meta'): kl = Original(**SHAPES['kl-f8']).state_dict()
+    assert 'KL, f = 8' in refusal(convert, kl)
+
+class Hostile:
+    def __init__(self, path): self.path = path
+    def __reduce__(self): return Path.write_text, (self.path, 'was here')
+
+def test_broken_and_hostile_checkpoints(tmp_path):
+    path, harm = tmp_path / 'model.ckpt', tmp_path / 'harm.txt'
+    torch.save({'state_dict': {'encoder.conv_in.weight': torch.zeros(128, 3, 3, 3)}, 'callbacks': {'x': Hostile(harm)}}, path)
+    text = refusal(read_ckpt, path); assert 'refused' in text and 'pathlib' in text
+    torch.save({'state_dict': {'a': torch.zeros(100)}, 'cb': os.system}, path); assert 'system' in refusal(read_ckpt, path)
+    torch.save({'state_dict': {'a': torch.zeros(1000)}}, path); path.write_bytes(path.read_bytes()[:-300]); assert 'cut short' in refusal(read_ckpt, path)
+    path.write_bytes(b''); assert 'whole' in refusal(read_ckpt, path)
+    path.write_bytes(pickle.dumps(Hostile(harm))); assert 'whole' in refusal(read_ckpt, path)
+    torch.save({'state_dict': {'a': torch.zeros(10)}}, path, _use_new_zipfile_serialization=False); assert 'whole' in refusal(read_ckpt, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        torch.jit.script(torch.nn.Linear(1, 1)).save(str(path))
+    assert 'whole' in refusal(read_ckpt, path) # a program, not weights
+    torch.save({'epoch': 3}, path); assert 'no weights' in refusal(read_ckpt, path)
+    torch.save([1, 2], path); assert 'no weights' in refusal(read_ckpt, path)
+    assert 'no such file' in refusal(read_ckpt, tmp_path / 'nothing.ckpt')
+    assert not harm.exists()
+    done = subprocess.run([sys.executable, root / 'data_prep/convert_first_stage.py', path, '--out', tmp_path / 'stage'], env=ENV, capture_output=True, text=True)
+    assert done.returncode and 'Traceback' not in done.stderr and not (tmp_path / 'stage').exists()
