@@ -33,7 +33,7 @@ test: $(READY)  ## run every notebook and every test
 	echo "nbdev_test: the notebooks of nbs/"; \
 	$(INSIDE) OMP_NUM_THREADS=1 nbdev_test --n_workers $(N_WORKERS) --path nbs --timing || failed=1; \
 	echo "pytest: tests/"; \
-	$(INSIDE) OMP_NUM_THREADS=1 python -m pytest -q tests || failed=1; \
+	$(INSIDE) OMP_NUM_THREADS=1 python -m pytest -q -n $(N_WORKERS) --dist loadfile tests || failed=1; \
 	test -z "$$failed"
 
 lab: $(READY)  ## open the notebooks in JupyterLab

@@ -1,8 +1,10 @@
 """The experiment notebooks, as a user starts them with papermill, on a tiny budget; and training on sound."""
 import json, subprocess, os, sys
 from pathlib import Path
+import numpy as np
 import pytest
 from diffsda.experiment import Experiment, Settings, main
+from diffsda.model import DiffSDA
 from fixtures_speech import make_fsdd, make_librispeech, make_timit
 
 root = Path(__file__).resolve().parent.parent
@@ -78,12 +80,26 @@ def test_ablation_notebook(tmp_path):
 
 def test_prior_through_its_notebook(tmp_path):
     from diffsda.prior import Prior
-    tiny = dict(model=root / 'checkpoints/cartoon64', n_clips=16, n_encoded=32, steps=3, hidden=16, batch_size=4)
+    from diffsda.traversal import open_components
+    tiny = dict(model=root / 'checkpoints/cartoon64', n_clips=16, n_encoded=32, steps=3, hidden=16, batch_size=4, n_drawn=64, n_judged=4, compare=False)
     said, code = papermill('train_prior', tmp_path / 'out.ipynb', **tiny, out=tmp_path / 'run')
     assert code == 0, said
     found, prior = json.loads((tmp_path / 'run/metrics.json').read_text()), Prior.from_pretrained(tmp_path / 'run')
-    assert found['steps'] == 3 and found['dim'] == prior.config.dim == prior.config.s_dim + 8 * prior.config.d_dim and found['nearest_drawn'] > 0
+    assert open_components(tmp_path / 'run/components.safetensors', DiffSDA.from_pretrained(root / 'checkpoints/cartoon64'))['static'].vectors.shape == (10, prior.config.s_dim)
+    assert 0 <= found['entropy_hair_drawn'] <= np.log(8) and found['steps'] == 3 and found['dim'] == prior.config.dim == prior.config.s_dim + 8 * prior.config.d_dim and found['nearest_drawn'] > 0
     said, code = papermill('train_prior', tmp_path / 'again.ipynb', **tiny, out=tmp_path / 'run')
     assert code != 0 and 'already holds a prior' in said
     said, code = papermill('train_prior', tmp_path / 'odd.ipynb', hiden=3)
     assert code != 0 and "'hiden' does not exist" in said
+
+def test_first_stage_and_latents_through_their_notebooks(tmp_path):
+    "A first stage trained for three steps, faces prepared and encoded with it, a model trained on the latents and swapped: all by the two notebooks."
+    said, code = papermill('train_first_stage', tmp_path / 'vq.ipynb', size=32, n_clips=16, steps=3, minutes=0., batch_size=2, out=tmp_path / 'vq')
+    assert code == 0, said
+    assert json.loads((tmp_path / 'vq/metrics.json').read_text())['steps'] == 3
+    said, code = papermill('train_first_stage', tmp_path / 'no.ipynb', kind='kl-f8', size=32, n_clips=16, steps=1, out=tmp_path / 'kl')
+    assert code != 0 and 'no codebook' in said
+    said, code = papermill('latents', tmp_path / 'out.ipynb', pictures=tmp_path / 'cartoon', latents=tmp_path / 'cartoon_latents', first_stage=tmp_path / 'vq', train=4, test=3, steps=2, pairs=2, costs=False, run=tmp_path / 'run')
+    assert code == 0, said
+    found = json.loads((tmp_path / 'run/metrics.json').read_text())
+    assert found['frame'] == [4, 32, 32] and found['pixel_swap_mse'] > 0 and json.loads((tmp_path / 'run/config.json').read_text())['latent']
