@@ -1,11 +1,11 @@
 """Cartoon faces of any size as prepared clips: what a first stage's latents are made of.
 
-There are no files: FOLDER is only a name for them, and may be anything ('.'). Training on faces in pixels (-p dataset cartoon)
-needs no preparation; this is for the way through latents (encode_latents.py). All test identities give the same performance
+There are no files to read, so FOLDER may be any folder ('.'). Training on faces in pixels (-p dataset cartoon) needs no
+preparation; this is for the way through latents (encode_latents.py). All test identities give the same performance
 of 96 frames, so that the right answer of any swap is a clip that exists.
 """
 import functools
-from diffsda.preparation import Source, parser, run
+from diffsda.preparation import Source, data_folder, parser, run
 from diffsda.toys import render, sample_dynamic, sample_static, to_bytes
 
 @functools.lru_cache(2)
@@ -26,4 +26,5 @@ if __name__ == '__main__':
     p.add_argument('--train', type=int, default=1000, help='identities to train on, one clip each')
     p.add_argument('--test', type=int, default=60, help='identities to test on')
     args = p.parse_args()
+    args.out = args.out or str(data_folder('cartoon')) # has to be named when it is used: -p dataset cartoon alone draws its faces itself
     run(args, 'cartoon', sources, read, dict(modality='video', frame=[3, args.size, args.size], rate=12., aligned='test', source='diffsda.toys', licence='Apache-2.0'))

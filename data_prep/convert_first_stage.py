@@ -1,12 +1,12 @@
 """LDM's original first stage (a Lightning .ckpt) to a folder of safetensors, once.
 
-CKPT is model.ckpt of vq-f8-n256 (https://github.com/CompVis/latent-diffusion, model zoo), of kl-f8.
+CKPT is model.ckpt of vq-f8-n256 (https://github.com/CompVis/latent-diffusion, model zoo; unzip what comes), or of kl-f8 (--kind kl-f8).
 No code in it is run. data_prep/encode_latents.py then takes the folder as --first_stage.
 """
 import argparse, os, sys, tempfile
 from pathlib import Path
 from diffsda.factors import BadInput
-from diffsda.first_stage import KINDS, convert, fingerprint, read_ckpt, save_stage
+from diffsda.first_stage import KINDS, LEFT_OUT, convert, fingerprint, read_ckpt, save_stage
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -19,11 +19,11 @@ def main():
         if out.exists(): raise BadInput(f'{out} is there already; name another folder (--out), or delete it')
         state = read_ckpt(args.ckpt)
         stage = convert(state, args.kind, args.ckpt)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as whole: save_stage(stage, f'{whole}/stage'); os.rename(f'{whole}/stage', out)
     except BadInput as e: sys.exit(f'{p.prog}: {e}')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as whole:
-        save_stage(stage, f'{whole}/stage'); os.rename(f'{whole}/stage', out)
-    left = [k for k in state if k.startswith(('loss.', 'model_ema.'))]
-    print(f'{out}: {args.kind}, fingerprint {fingerprint(stage)}; {len(state) - len(left)} weights taken, {len(left)} of the training loss left out')
+    except OSError as e: sys.exit(f'{p.prog}: {out} cannot be written ({e.strerror}); make room, or name another folder (--out)')
+    left = [k for k in state if k.startswith(LEFT_OUT)]
+    print(f'{out}: {args.kind}, fingerprint {fingerprint(stage)}; {len(state) - len(left)} weights taken, {len(left)} of the training left out')
 
 if __name__ == '__main__': main()

@@ -11,7 +11,7 @@ import torch
 from diffsda.clips import Clips, read_info
 from diffsda.factors import BadInput
 from diffsda.first_stage import fingerprint, open_stage
-from diffsda.preparation import Source, parser, run
+from diffsda.preparation import Source, data_folder, parser, run
 
 @functools.lru_cache(1)
 def first_stage(folder): # -> the model, on whatever device there is
@@ -25,7 +25,6 @@ def clips(folder, split): return Clips(folder, split)
 
 def sources(folder, args):
     info = read_info(folder)
-    if info['modality'] != 'video': raise BadInput(f'{folder}: {info["modality"]}, expected prepared pictures')
     sides = {split: clips(str(folder), split) for split in info['splits']}
     keep = lambda data, i: {k: str(v[i]) for k, v in data.labels.items() if k != 'id'}
     return [Source(str(data.labels['id'][i]), str(folder), split, keep(data, i), {'i': i}) for split, data in sides.items() for i in range(len(data))]
@@ -41,9 +40,12 @@ if __name__ == '__main__':
     args = p.parse_args()
     args.workers = 0 # the device is one
     if args.batch < 1: p.exit(1, f'{p.prog}: --batch {args.batch}: expected 1 or more\n')
-    try: info, stage = read_info(args.folder), first_stage(args.first_stage)
+    try:
+        info = read_info(args.folder)
+        if info['modality'] != 'video': raise BadInput(f'{args.folder}: {info["modality"]}, expected prepared pictures')
+        stage = first_stage(args.first_stage)
+        c, h, w = encode(stage, np.zeros((1, *info['frame']), np.uint8)).shape[1:]
     except BadInput as e: p.exit(1, f'{p.prog}: {e}\n')
-    try: c, h, w = encode(stage, np.zeros((1, *info['frame']), np.uint8)).shape[1:]
-    except BadInput as e: p.exit(1, f'{p.prog}: {args.folder}: {e}\n')
+    args.out = args.out or str(data_folder(f'{info["name"]}_latents')) if info['name'] == 'cartoon' else args.out # cartoon alone draws its faces itself
     keep = {k: info[k] for k in ('rate', 'source', 'licence', 'aligned') if k in info}
     run(args, f'{info["name"]}_latents', sources, read, dict(modality='latent', frame=[c, h, w], pixels=info['frame'], first_stage=str(Path(args.first_stage).resolve()), fingerprint=fingerprint(stage), **keep))

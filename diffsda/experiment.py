@@ -18,11 +18,11 @@ from tqdm import tqdm
 from .codec import RATE, fit_pixels, fit_series, pooled, to_sound
 from .datasets import find_prepared, open_dataset
 from .factors import BadInput
-from .first_stage import must_fit, open_stage
+from .first_stage import stage_for
 from .metrics import leakage, mse, swap_error, verify
 from .model import DiffSDA
 from .presets import PRESETS
-from .clips import SwapPairs, read_info, replacing, write_json
+from .clips import read_info, replacing, write_json
 from .training import CSVTracker, TrainConfig, Trainer
 from .viz import reconstruction_picture, swap_picture
 
@@ -91,6 +91,7 @@ def configure(settings): # -> (ModelConfig, TrainConfig)
     "The preset, with what the settings override."
     name = settings.preset or settings.dataset
     own = name not in PRESETS and not settings.preset and find_prepared(name, settings.data_dir)
+    if name == 'cartoon' and settings.data_dir and (there := find_prepared(name, settings.data_dir)) and read_info(there)['modality'] == 'latent': name = 'cartoon_latent'
     if own:
         info = read_info(own)
         preset = PRESETS['own_sound' if info['modality'] == 'sound' else 'own']
@@ -141,13 +142,15 @@ class Experiment:
         if epochs: self.config = replace(self.config, steps=epochs * max(len(self.train_set) // self.config.batch_size, 1))
         self.pictures = len(model_config.frame) == 3 # or frames of sound
         self.shown = 8 if self.pictures else self.config.n_frames
-        self.stage, model_config = self.open_stage(model_config)
+        if model_config.latent: model_config = replace(model_config, first_stage=self.train_set.info.get('fingerprint', ''))
+        self.stage = stage_for(model_config, self.train_set, settings.first_stage)
         self.pairs(2) # what cannot be swapped is refused before hours of training
         torch.manual_seed(settings.seed)
         self.model = DiffSDA(replace(model_config, **self.normalisation(model_config)))
-        if settings.start: self.take_up(DiffSDA.from_pretrained(settings.start))
+        if settings.start and not settings.resume: self.take_up(DiffSDA.from_pretrained(settings.start))
         self.out.mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(self.model, self.train_set, self.config, self.out, settings.resume, self.sample, quiet)
+        if self.stage: self.stage.to(self.trainer.accelerator.device)
         self.skipped = [file for side in (self.train_set, self.test_set) for file in getattr(side, 'skipped', [])]
         self.verification = CSVTracker(self.out / 'verification.csv')
         if settings.resume: self.verification.rewind(self.trainer.step)
@@ -181,20 +184,6 @@ def take_up(self:Experiment, other): # the trained model of `start`
     odd = [f'{k}: {v} there, {getattr(self.model.config, k)} here' for k, v in vars(other.config).items() if k not in free and v != getattr(self.model.config, k)]
     if odd: raise BadInput(f'start={self.settings.start!r}: a model of another architecture ({"; ".join(odd)}); choose the preset it was trained with')
     self.model.load_state_dict(other.state_dict())
-
-@patch
-def open_stage(self:Experiment, c): # ModelConfig -> FirstStage, or None where there is none; c with its fingerprint
-    "What makes pictures of latents; it must be the one that made the latents, and the one the run began with."
-    if not c.latent: return None, c
-    info, given, before = self.train_set.info, self.settings.first_stage, self.out / 'run.json'
-    c = replace(c, first_stage=info.get('fingerprint', ''))
-    began = json.loads(before.read_text())['model'].get('first_stage', '') if self.settings.resume and before.exists() else ''
-    if began and began != c.first_stage: raise BadInput(f'{self.out} was trained on latents of the first stage {began}, these are of {c.first_stage}: give its own data_dir, or start a new run')
-    folder = Path(given or info.get('first_stage', ''))
-    if not given and not (folder / 'config.json').is_file(): return None, c
-    stage = open_stage(folder)
-    must_fit(stage, c.first_stage, f'{self.train_set.folder}')
-    return stage, c
 
 @patch
 def seen(self:Experiment, clips): # latents as pictures, or as false colours where there is no first stage; the rest as it is
@@ -231,7 +220,7 @@ def measure(self:Experiment, quiet=False):
     back = self.model.to_x(self.model.reconstruct(pairs.dynamic[:4], n_steps=32)).cpu() # Alg. 2, then 63 evaluations of Alg. 1
     found['inversion_psnr'] = 10 * math.log10((0.5 / c.std if self.pictures and not c.latent else 1) ** 2 / mse(back, some).mean().item())
     if self.stage:
-        self.stage.to(self.model.device); one = slice(16) # decoding is dear
+        one = slice(16) # decoding is dear
         found |= {'pixel_pairs': len(pairs.dynamic[one]), 'pixel_reconstruction_mse': mse(self.seen(fresh.reconstructed[one]), self.seen(pairs.dynamic[one])).mean().item()}
         if pairs.truth is not None: found |= {f'pixel_{k}_mse': mse(self.seen(v[one]), self.seen(pairs.truth[one])).mean().item() for k, v in dict(swap=fresh.swapped, copy_static=pairs.static, copy_dynamic=pairs.dynamic).items()}
     self.metrics = dict(dataset=s.dataset, steps=self.trainer.step, minutes=round(self.trainer.elapsed / 60, 4),
@@ -268,6 +257,7 @@ def summary(self:Experiment):
     lines = [f'{out / name}: {text}' if i == 0 else f'{name}: {text}' for i, (name, text) in enumerate(what.items())]
     given = {k: v for k, v in asdict(s).items() if v != getattr(Settings, k) and k not in ('dataset', 'run', 'resume', 'steps', 'minutes')}
     flags = [f'--{"" if v else "no-"}{k}' if isinstance(v, bool) else f'--{k} {shlex.quote(str(v))}' for k, v in given.items()]
+    if self.model.config.latent and not self.stage: lines.append('the pictures are latents in false colours: the first stage is not where dataset.json says; give it with first_stage')
     if self.skipped: print(f'{len(self.skipped)} files could not be used:', *(reason for _, reason in self.skipped), '', sep='\n')
     waited, seconds = map(sum, zip(*self.trainer.loading)) if self.trainer.loading else (0, 0)
     if seconds: lines.append(f'reading the clips took {waited / seconds:.1%} of the training time')

@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
+from .clips import replacing
 from .factors import BadInput, Factors
-from .model import DiffSDA
+from .first_stage import fingerprint
+from .model import DiffSDA, ladder
+from .prior import check_prior, encode_all
 
 # %% ../nbs/51_traversal.ipynb #510006
 @dataclass(frozen=True, eq=False)
@@ -32,10 +35,10 @@ class Components:
 
     def walk(self, v,     # (..., dim) factors
              component,   # 0 is the first
-             alpha):      # how far, in standard deviations of a unit direction
+             alpha):      # how far, a length in the standardised space; along component i the vectors have variance share_i * dim
         "Eq. 9. Raises BadInput for a component that does not exist or an alpha that is no number."
         if not isinstance(component, Integral) or not 0 <= component < len(self): raise BadInput(f'component {component}: expected 0 to {len(self) - 1}, there are {len(self)}')
-        if not math.isfinite(alpha): raise BadInput(f'alpha is {alpha}: expected a number; 0 changes nothing, 3 is far')
+        if not math.isfinite(alpha): raise BadInput(f'alpha is {alpha}: expected a number; 0 changes nothing, 4 is far')
         if v.shape[-1] != len(self.std): raise BadInput(f'vectors of {v.shape[-1]} numbers, components of {len(self.std)}: these are the components of another factor or of another model')
         return v if alpha == 0 else v + alpha * (self.std * self.vectors[component]).to(v)
 
@@ -67,35 +70,33 @@ def traverse(self:DiffSDA, clip, # (1, t, ...) as `encode` takes it; or the Fact
     if len(mine) != 1: raise BadInput(f'{len(mine)} clips: traverse walks from one, clip[:1]')
     step = {'static': lambda a: Factors(components.walk(mine.s, component, a), mine.d), 'dynamic': lambda a: Factors(mine.s, components.walk(mine.d, component, a))}[what]
     each = [step(float(a)) for a in alphas]
-    shape = (1, mine.d.shape[1], *self.config.frame)
-    if invert: x_T = self.invert(clip, mine)
-    else: x_T = self.config.temperature * 80. * torch.randn(shape, generator=generator, device=generator.device if generator else None)
+    shape, temperature = (1, mine.d.shape[1], *self.config.frame), kw.pop('temperature', None)
+    if invert: x_T = self.invert(clip, mine, **ladder(kw))
+    else: x_T = (self.config.temperature if temperature is None else temperature) * kw.get('sigma_max', 80.) * torch.randn(shape, generator=generator, device=generator.device if generator else self.device)
     z = Factors(*(torch.cat([getattr(f, k) for f in each]) for k in 'sd'))
-    return self.decode(z, x_T.to(self.device).expand(len(each), *shape[1:]).contiguous(), **kw)
+    return self.decode(z, x_T.to(self.device).expand(len(each), *shape[1:]).contiguous(), generator=generator, **kw)
 
 # %% ../nbs/51_traversal.ipynb #510012
 def components_of(model, prior=None, data=None, # DiffSDA; a Prior of it; or a dataset whose clips are encoded
-                  n=2 ** 15, k=10,             # vectors; components
+                  n=2 ** 15, k=10, n_frames=8, # vectors; components; frames of an encoded clip
                   n_steps=None, seed=0, progress=None): # of the prior's sampler
     "{'static': Components, 'dynamic': Components} of drawn factors, or of encoded ones."
-    from diffsda.prior import check_prior, encode_all
     if prior is not None:
         check_prior(model, prior)
         generator, sizes = torch.Generator().manual_seed(seed), [min(4096, n - i) for i in range(0, n, 4096)]
         parts = [prior.sample(m, n_steps, generator=generator) for m in (progress(sizes) if progress else sizes)]
         factors = Factors(*(torch.cat([getattr(f, k) for f in parts]) for k in 'sd'))
-    elif data is not None: factors = encode_all(model, data, n, 8, seed=seed, progress=progress)
+    elif data is not None: factors = encode_all(model, data, n, n_frames, seed=seed, progress=progress)
     else: raise BadInput('components_of needs a prior to draw from, or a dataset to encode')
     return {'static': principal(factors.s, k), 'dynamic': principal(factors.d, k)}
 
 def save_components(components, path, encoder): # of `components_of`; a .safetensors file; fingerprint of the model
     from safetensors.torch import save_file
-    save_file({f'{what}.{k}': v.contiguous() for what, c in components.items() for k, v in vars(c).items()}, path, metadata={'encoder': encoder})
+    with replacing(path) as tmp: save_file({f'{what}.{k}': v.contiguous() for what, c in components.items() for k, v in vars(c).items()}, tmp, metadata={'encoder': encoder})
 
 def open_components(path, model=None): # file; DiffSDA they should belong to -> as `components_of`
     "Raises BadInput where the file is missing, damaged or of another model."
     from safetensors import SafetensorError, safe_open
-    from diffsda.first_stage import fingerprint
     if not Path(path).is_file(): raise BadInput(f'{path}: no components there; nbs/train_prior.ipynb leaves them beside the prior, or components_of makes them')
     try:
         with safe_open(path, 'pt') as f: tensors, theirs = {k: f.get_tensor(k) for k in f.keys()}, (f.metadata() or {}).get('encoder', '')

@@ -9,7 +9,7 @@ from diffsda.prior import Prior
 from diffsda.toys import CartoonFaces
 
 root = Path(__file__).resolve().parent.parent
-folders = sorted(p for p in (root / 'checkpoints').iterdir() if p.is_dir() and not p.name.endswith('_prior'))
+folders = sorted(p for p in (root / 'checkpoints').iterdir() if (p / 'run.json').exists()) # of DiffSDA; the prior, the first stage and the judge have none
 
 @pytest.fixture(scope='module')
 def faces(): return DiffSDA.from_pretrained(root / 'checkpoints/cartoon64'), CartoonFaces('test', n_clips=16).pairs(4, n_frames=4, seed=7)
@@ -46,3 +46,14 @@ def test_factors_say_who_and_what(faces):
     a, b, t = (model.encode(c) for c in (who, what, truth))
     assert ((t.s - a.s).square().mean(1) < 0.2 * (t.s - b.s).square().mean(1)).all()
     assert (t.d - b.d).square().mean() < 0.6 * (t.d - a.d).square().mean()
+
+def test_the_first_stage_and_the_judge():
+    "Both load, and the first stage is the one that metrics.json speaks of."
+    from diffsda.first_stage import fingerprint, open_stage
+    from diffsda.judge import Judge
+    folder = root / 'checkpoints/cartoon_vq'
+    found, stage = json.loads((folder / 'metrics.json').read_text()), open_stage(folder)
+    assert found['fingerprint'] == fingerprint(stage) and found['codes_in_use'] > 200
+    faces = CartoonFaces('test', 8, size=128).frames[:, ::8]
+    assert (stage.decode(stage.encode(faces)) - faces / 255).square().mean() < 2 * found['mse']
+    assert Judge.from_pretrained(root / 'checkpoints/cartoon_judge').config.size == 64

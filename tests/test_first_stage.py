@@ -1,9 +1,9 @@
 "The first stage: the original's weights arrive whole, and a checkpoint that is broken, of another kind or hostile is refused"
-import json, os, pickle, subprocess, sys, types, warnings
+import os, pickle, subprocess, sys, types, warnings, zipfile
 from pathlib import Path
 import pytest, torch
 from diffsda.factors import BadInput
-from diffsda.first_stage import FirstStage, build, convert, fingerprint, open_stage, read_ckpt, rename
+from diffsda.first_stage import build, convert, fingerprint, open_stage, read_ckpt, rename
 from original_vq import Original, lightning
 
 root = Path(__file__).parents[1]
@@ -43,7 +43,7 @@ def test_the_original_and_its_conversion_paint_the_same(f8, tmp_path):
     for name in [n for n in sys.modules if n.startswith('pytorch_lightning')]: del sys.modules[name]
     done = subprocess.run([sys.executable, root / 'data_prep/convert_first_stage.py', path, '--out', tmp_path / 'stage'], env=ENV, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert '299' in done.stdout and '3 of the training loss' in done.stdout
+    assert '299' in done.stdout and '3 of the training left out' in done.stdout
     ours = open_stage(tmp_path / 'stage')
     assert fingerprint(ours) in done.stdout
     x = torch.rand(2, 3, 64, 64)
@@ -70,11 +70,28 @@ def test_wrong_weights_are_named(f8):
     del less['decoder.up.2.block.1.conv1.bias']
     text = refusal(convert, less); assert '1 missing' in text and 'decoder.up_blocks.1.resnets.1.conv1.bias' in text
     text = refusal(convert, more); assert '1 too much' in text and 'encoder.extra.weight' in text
+    twice = whole | {rename(k, 4): v for k, v in list(whole.items())[2:3]}; assert 'mixes' in refusal(convert, twice)
+    for bad in (whole['encoder.conv_in.bias'] * float('nan'), whole['encoder.conv_in.bias'].long()): assert 'not finite' in refusal(convert, whole | {'encoder.conv_in.bias': bad})
     text = refusal(convert, whole, 'kl-f8'); assert 'VQ, f = 8' in text and 'KL, f = 8' in text
     with torch.device('meta'): f4 = Original((128, 256, 512), attend=False, codes=8192, c=3).state_dict()
     text = refusal(convert, f4); assert 'VQ, f = 4' in text and 'VQ, f = 8' in text
     with torch.device('meta'): kl = Original(**SHAPES['kl-f8']).state_dict()
     assert 'KL, f = 8' in refusal(convert, kl)
+
+def test_older_names_of_diffusers(tmp_path):
+    "Folders that diffusers wrote before 0.15 call the layers of attention otherwise; it still reads them, and so do we."
+    import diffusers
+    from safetensors.torch import load_file, save_file
+    net = diffusers.AutoencoderKL(down_block_types=['DownEncoderBlock2D'] * 2, up_block_types=['UpDecoderBlock2D'] * 2, block_out_channels=[8, 8], norm_num_groups=4, latent_channels=4)
+    net.save_pretrained(tmp_path)
+    path, new = tmp_path / 'diffusion_pytorch_model.safetensors', {'.to_q.': '.query.', '.to_k.': '.key.', '.to_v.': '.value.', '.to_out.0.': '.proj_attn.'}
+    def older(k):
+        for a, b in new.items(): k = k.replace(a, b)
+        return k
+    state = {older(k): v for k, v in load_file(path).items()}
+    assert any('.proj_attn.' in k for k in state); save_file(state, path)
+    x = torch.rand(1, 3, 16, 16)
+    with torch.no_grad(): assert torch.allclose(open_stage(tmp_path).encode(x), diffusers.AutoencoderKL.from_pretrained(tmp_path).encode(x * 2 - 1).latent_dist.mode(), atol=1e-5)
 
 class Hostile:
     def __init__(self, path): self.path = path
@@ -94,7 +111,10 @@ def test_broken_and_hostile_checkpoints(tmp_path):
         torch.jit.script(torch.nn.Linear(1, 1)).save(str(path))
     assert 'whole' in refusal(read_ckpt, path) # a program, not weights
     torch.save({'epoch': 3}, path); assert 'no weights' in refusal(read_ckpt, path)
-    torch.save([1, 2], path); assert 'no weights' in refusal(read_ckpt, path)
+    for content in ([1, 2], {'state_dict': [torch.zeros(1)]}, {'state_dict': 'weights'}, {'state_dict': torch.zeros(3)}, {'state_dict': {3: torch.zeros(1)}}):
+        torch.save(content, path); assert 'no weights' in refusal(read_ckpt, path)
+    with zipfile.ZipFile(path, 'w') as z: z.writestr('model.ckpt', b'...')
+    assert 'unzip' in refusal(read_ckpt, path)
     assert 'no such file' in refusal(read_ckpt, tmp_path / 'nothing.ckpt')
     assert not harm.exists()
     done = subprocess.run([sys.executable, root / 'data_prep/convert_first_stage.py', path, '--out', tmp_path / 'stage'], env=ENV, capture_output=True, text=True)
