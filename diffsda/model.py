@@ -6,7 +6,7 @@
 __all__ = ['networks', 'evaluating', 'DiffSDA', 'check_folder', 'first_line', 'ladder']
 
 # %% ../nbs/41_model.ipynb #410002
-import io, json
+import io, json, re
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import fields
 from pathlib import Path
@@ -79,7 +79,10 @@ class DiffSDA(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='
 
 # %% ../nbs/41_model.ipynb #410016
 def check_folder(folder, config=ModelConfig): # a Path that should hold a saved model; the dataclass of its config.json
-    "Say what is missing before the library does."
+    "Say what is missing before the library does; what could be a name on the Hub passes."
+    if not folder.is_dir():
+        if re.fullmatch(r'\w[\w.-]*(/[\w.-]+)?', str(folder)): return
+        raise BadInput(f'{folder}: there is no such folder; a saved model is a folder with config.json and model.safetensors, as save_pretrained writes it')
     for name in ('config.json', 'model.safetensors'):
         if (folder / name).is_file(): continue
         pickles = [p.name for p in folder.iterdir() if p.suffix in ('.bin', '.pt', '.pth', '.ckpt', '.pkl')]
@@ -120,7 +123,7 @@ def _load_as_pickle(cls:DiffSDA, model, model_file, map_location, strict):
 @patch(cls_method=True)
 def from_pretrained(cls:DiffSDA, name, **kw): # folder or Hub name
     "The model of a folder or of a Hub name, in evaluation mode."
-    if Path(name).is_dir(): check_folder(Path(name))
+    check_folder(Path(name))
     try: return super(DiffSDA, cls).from_pretrained(str(name), **kw)
     except BadInput: raise
     except (OSError, ValueError) as e: raise BadInput(f'{name}: there is no such folder, and no model of that name on the Hub can be reached ({first_line(e)})') from None

@@ -141,7 +141,7 @@ Prior._save_pretrained = DiffSDA._save_pretrained # weights in half precision, m
 @patch(cls_method=True)
 def from_pretrained(cls:Prior, name, **kw): # folder or Hub name
     "The prior of a folder or of a Hub name, in evaluation mode; nothing is unpickled."
-    if Path(name).is_dir(): check_folder(Path(name), PriorConfig)
+    check_folder(Path(name), PriorConfig)
     try:
         with redirect_stdout(io.StringIO()): return super(Prior, cls).from_pretrained(str(name), **kw).eval() # the library announces where it reads from
     except (SafetensorError, RuntimeError, TypeError, OSError, ValueError) as e: raise BadInput(f'{name}: no prior can be loaded from it ({first_line(e)}); expected the config.json and model.safetensors that save_pretrained wrote') from None

@@ -88,7 +88,7 @@ def test_prior_through_its_notebook(tmp_path):
     assert open_components(tmp_path / 'run/components.safetensors', DiffSDA.from_pretrained(root / 'checkpoints/cartoon64'))['static'].vectors.shape == (10, prior.config.s_dim)
     assert 0 <= found['entropy_hair_drawn'] <= np.log(8) and found['steps'] == 3 and found['dim'] == prior.config.dim == prior.config.s_dim + 8 * prior.config.d_dim and found['nearest_drawn'] > 0
     said, code = papermill('train_prior', tmp_path / 'again.ipynb', **tiny, out=tmp_path / 'run')
-    assert code != 0 and 'already holds a prior' in said
+    assert code != 0 and 'already holds a run' in said
     said, code = papermill('train_prior', tmp_path / 'odd.ipynb', hiden=3)
     assert code != 0 and "'hiden' does not exist" in said
 
