@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from einops import rearrange
+from fastcore.basics import patch
 from .factors import BadInput
 
 # %% ../nbs/37_first_stage.ipynb #370006
@@ -95,12 +96,15 @@ class FirstStage(nn.Module):
         x = torch.cat([self.net.decode(p.to(self.net.device, self.net.dtype)).sample for p in parts])
         return (x.reshape(*lead, *x.shape[1:]) / 2 + .5).clamp(0, 1)
 
-    def corrupt(self, clips): # (b, t, 3, h, w) -> (b t, 3, h, w) in [-1, 1]
-        return self.to_net(rearrange(clips, 'b t c h w -> (b t) c h w')),
+# %% ../nbs/37_first_stage.ipynb #370013b
+@patch
+def corrupt(self:FirstStage, clips): # (b, t, 3, h, w) as the user sees them -> (b t, 3, h, w) in [-1, 1]
+    return self.to_net(rearrange(clips, 'b t c h w -> (b t) c h w')),
 
-    def forward(self, x): # (n, 3, h, w) in [-1, 1] -> (n,) loss
-        z_q, _, loss = quantise(self.project(x), self.codes)
-        return (self.net.decoder(self.net.post_quant_conv(z_q)) - x).abs().flatten(1).mean(1) + loss
+@patch
+def forward(self:FirstStage, x): # (n, 3, h, w) in [-1, 1] -> (n,) loss
+    z_q, _, loss = quantise(self.project(x), self.codes)
+    return (self.net.decoder(self.net.post_quant_conv(z_q)) - x).abs().flatten(1).mean(1) + loss
 
 # %% ../nbs/37_first_stage.ipynb #370015b
 def spread_codes(stage, pictures, seed=0): # FirstStage; (..., 3, h, w) of the training set
@@ -157,6 +161,7 @@ def open_stage(folder): # as `save_stage` or diffusers wrote it -> FirstStage
     state = {re.sub(r'(\.attentions\.\d+\.)(query|key|value|proj_attn)\.', lambda m: f'{m[1]}{older[m[2]]}.', k): v for k, v in state.items()}
     return FirstStage(fill(net, state, weights)).eval()
 
+# %% ../nbs/37_first_stage.ipynb #370019b
 def must_fit(stage, expected, whose): # FirstStage; a fingerprint, '' where nobody knows; whose it is, for the sentence
     if expected and fingerprint(stage) != expected: raise BadInput(f'{whose} belongs to the first stage {expected}, this one is {fingerprint(stage)}: its latents mean something else. Give the folder of the right one, or encode the pictures again (data_prep/encode_latents.py)')
 

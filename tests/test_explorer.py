@@ -110,7 +110,7 @@ def test_a_browser_moves_the_slider(tmp_path):
             changes(lambda: page.get_by_role('button', name='draw again').click())
             page.get_by_role('button', name='save picture').click()
             page.get_by_text('saved:').wait_for(timeout=20_000)
-            assert len(list((tmp_path / 'runs/explorer').glob('new_*.gif'))) == 1
+            assert len(list((tmp_path / 'runs/explorer/cartoon64').glob('new_*.gif'))) == 1
             browser.close()
     finally:
         server.terminate(); server.wait(20)

@@ -112,7 +112,7 @@ def test_voxceleb_to_latents(tmp_path, monkeypatch):
     again = lambda **kw: pytest.raises(BadInput, Experiment, Settings(**{**dict(dataset='voxceleb', data_dir=str(out), preset='tiny', run=str(tmp_path / 'run'), resume=True, steps=4) , **kw}), quiet=True).value
     assert 'belongs to the first stage' in str(again(first_stage=str(tmp_path / 'other'))) and 'no config.json' in str(again(first_stage=str(tmp_path / 'none')))
     done = subprocess.run([sys.executable, root / 'data_prep/encode_latents.py', tmp_path / 'vox', '--out', tmp_path / 'others', '--first_stage', tmp_path / 'other'], env=ENV, capture_output=True, text=True)
-    assert done.returncode == 0 and 'a checkpoint of another model (first_stage: ' in str(again(data_dir=str(tmp_path / 'others')))
+    assert done.returncode == 0 and 'first_stage: ' in str(again(data_dir=str(tmp_path / 'others')))
     from diffsda.explorer import explore, open_studio
     assert 'trained on latents of the first stage' in explore(tmp_path / 'run', 'voxceleb', str(tmp_path / 'others'), n=2).value
     studio = open_studio(tmp_path / 'run', 'voxceleb', str(out), n=2, n_frames=4)
