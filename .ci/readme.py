@@ -21,7 +21,7 @@ def for_readers(nb):
     for cell in nb.cells:
         if cell.cell_type == 'markdown': cell.source = re.sub(r'(\]\(|(?:src|href)=")([^)"\s]+)', from_root, cell.source)
         elif re.search(r'^#\|\s*echo:\s*false', cell.source, re.M): cell.source = ''
-        else: cell.source = re.sub(r'^#\|.*\n?', '', cell.source, flags=re.M)
+        else: cell.source = re.sub(r"(['\"])\.\./", r'\1', re.sub(r'^#\|.*\n?', '', cell.source, flags=re.M)) # paths, too, from the root
     nb.metadata['language_info'] = {'name': 'python'}
     return nb
 
