@@ -64,7 +64,7 @@ def read(self:Judge, clips, # (n, t, 3, h, w) uint8 or float in [0, 1]
         parts = [self(frames.to(self.static_mean.device)) for frames in clips.flatten(0, 1).split(batch)]
     out = {k: torch.cat([p[k].cpu() for p in parts]).unflatten(0, clips.shape[:2]) for k in self.heads}
     static, dynamic = (out[k] * getattr(self, f'{k}_std').cpu() + getattr(self, f'{k}_mean').cpu() for k in ('static', 'dynamic'))
-    with torch.no_grad(): expression = self.expression(course(out['dynamic'].to(self.static_mean.device))).argmax(1).cpu()
+    with torch.no_grad(): expression = self.expression.cpu()(course(out['dynamic'])).argmax(1)
     return dict(static=static.mean(1), dynamic=dynamic, hair=out['hair'].log_softmax(-1).sum(1).argmax(1), expression=expression)
 
 @patch(cls_method=True)
