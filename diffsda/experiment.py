@@ -18,7 +18,7 @@ from tqdm import tqdm
 from .codec import RATE, fit_pixels, fit_series, pooled, to_sound
 from .datasets import find_prepared, open_dataset
 from .factors import BadInput
-from .first_stage import stage_for
+from .first_stage import seen, stage_for
 from .metrics import leakage, mse, swap_error, verify
 from .model import DiffSDA
 from .presets import PRESETS
@@ -163,7 +163,7 @@ class Experiment:
     def sample(self, model, step): # the periodic picture
         if self.spoken: self.verification.log(verify(model, self.spoken, self.config.n_frames), step)
         static, dynamic, truth = self.pairs(3)
-        return swap_picture(*map(self.seen, (static, dynamic, model.swap(static, dynamic, invert=False, n_steps=8, generator=torch.Generator().manual_seed(0)), truth)), n=3)
+        return swap_picture(*map(self.shown_as, (static, dynamic, model.swap(static, dynamic, invert=False, n_steps=8, generator=torch.Generator().manual_seed(0)), truth)), n=3)
 
 # %% ../nbs/65_experiment.ipynb #650017b
 @patch
@@ -186,9 +186,7 @@ def take_up(self:Experiment, other): # the trained model of `start`
     self.model.load_state_dict(other.state_dict())
 
 @patch
-def seen(self:Experiment, clips): # latents as pictures, or as false colours where there is no first stage; the rest as it is
-    if clips is None or not self.model.config.latent: return clips
-    return self.stage.decode(clips).cpu() if self.stage else self.model.codec.false_colours(clips)
+def shown_as(self:Experiment, clips): return seen(clips, self.model, self.stage)
 
 # %% ../nbs/65_experiment.ipynb #650018
 @patch
@@ -221,14 +219,14 @@ def measure(self:Experiment, quiet=False):
     found['inversion_psnr'] = 10 * math.log10((0.5 / c.std if self.pictures and not c.latent else 1) ** 2 / mse(back, some).mean().item())
     if self.stage:
         one = slice(16) # decoding is dear
-        found |= {'pixel_pairs': len(pairs.dynamic[one]), 'pixel_reconstruction_mse': mse(self.seen(fresh.reconstructed[one]), self.seen(pairs.dynamic[one])).mean().item()}
-        if pairs.truth is not None: found |= {f'pixel_{k}_mse': mse(self.seen(v[one]), self.seen(pairs.truth[one])).mean().item() for k, v in dict(swap=fresh.swapped, copy_static=pairs.static, copy_dynamic=pairs.dynamic).items()}
+        found |= {'pixel_pairs': len(pairs.dynamic[one]), 'pixel_reconstruction_mse': mse(self.shown_as(fresh.reconstructed[one]), self.shown_as(pairs.dynamic[one])).mean().item()}
+        if pairs.truth is not None: found |= {f'pixel_{k}_mse': mse(self.shown_as(v[one]), self.shown_as(pairs.truth[one])).mean().item() for k, v in dict(swap=fresh.swapped, copy_static=pairs.static, copy_dynamic=pairs.dynamic).items()}
     self.metrics = dict(dataset=s.dataset, steps=self.trainer.step, minutes=round(self.trainer.elapsed / 60, 4),
                         n_params=sum(p.numel() for p in self.model.parameters()), seed=s.seed, **fresh.metrics, temperature=c.temperature,
                         pairs=len(pairs.dynamic), n_frames=pairs.dynamic.shape[1], frame=list(c.frame), evaluations=2 * c.n_steps - 1,
                         device=str(self.model.device), machine=platform.processor() or platform.machine(), cores=torch.get_num_threads(), torch=torch.__version__) | found
     write_json(self.out / 'metrics.json', self.metrics)
-    first = lambda clips: self.seen(clips if clips is None else clips[:4])
+    first = lambda clips: self.shown_as(clips if clips is None else clips[:4])
     self.swap_picture = swap_picture(*map(first, (*pairs[:2], fresh.swapped, pairs.truth)), n=4).quantize(256, dither=0) # a third of the bytes
     self.reconstruction_picture = reconstruction_picture(*map(first, (pairs.dynamic, fresh.reconstructed)), n=4).quantize(256, dither=0)
     self.swap_picture.save(self.out / 'swap.png'); self.reconstruction_picture.save(self.out / 'reconstruction.png')

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'HARMLESS', 'PLAIN', 'RENAME', 'LEFT_OUT', 'quantise', 'blocks', 'build', 'StageConfig', 'FirstStage',
-           'spread_codes', 'kind_of', 'fill', 'fingerprint', 'open_stage', 'must_fit', 'stage_for', 'save_stage',
-           'Shell', 'read_ckpt', 'rename', 'convert']
+           'spread_codes', 'kind_of', 'fill', 'fingerprint', 'open_stage', 'must_fit', 'stage_for', 'seen',
+           'save_stage', 'Shell', 'read_ckpt', 'rename', 'convert']
 
 # %% ../nbs/37_first_stage.ipynb #370003
 import json, os, re, tempfile, zipfile
@@ -176,6 +176,11 @@ def stage_for(config, data, folder=''): # ModelConfig; a dataset; of a first sta
     stage = open_stage(where)
     must_fit(stage, made or config.first_stage, 'the data' if made else 'the model')
     return stage
+
+def seen(clips, model, stage=None): # as the user gives or `decode` returns them, or None; DiffSDA; its FirstStage
+    "What can be looked at: latents as pictures, or in false colours where there is no first stage; the rest as it is."
+    if clips is None or not model.config.latent: return clips
+    return stage.decode(clips).cpu() if stage else model.codec.false_colours(clips)
 
 def save_stage(stage, folder): # FirstStage
     "Both files of it, each in its place only when it is whole."

@@ -50,6 +50,7 @@ class Judge(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='ap
 
 def course(dynamic): # (n, t, 9) readings -> (n, 36)
     "What each factor did in a clip: mean, spread, second smallest, second largest."
+    if dynamic.shape[1] < 2: raise BadInput('clips of one frame: an expression takes time, give 2 frames or more; judge(frames) reads the factors of single frames')
     order = dynamic.sort(dim=1).values
     return torch.cat([dynamic.mean(1), dynamic.std(1), order[:, 1], order[:, -2]], dim=1)
 
@@ -64,7 +65,7 @@ def read(self:Judge, clips, # (n, t, 3, h, w) uint8 or float in [0, 1]
         parts = [self(frames.to(self.static_mean.device)) for frames in clips.flatten(0, 1).split(batch)]
     out = {k: torch.cat([p[k].cpu() for p in parts]).unflatten(0, clips.shape[:2]) for k in self.heads}
     static, dynamic = (out[k] * getattr(self, f'{k}_std').cpu() + getattr(self, f'{k}_mean').cpu() for k in ('static', 'dynamic'))
-    with torch.no_grad(): expression = self.expression.cpu()(course(out['dynamic'])).argmax(1)
+    with torch.no_grad(): expression = self.expression(course(out['dynamic'].to(self.static_mean.device))).argmax(1).cpu()
     return dict(static=static.mean(1), dynamic=dynamic, hair=out['hair'].log_softmax(-1).sum(1).argmax(1), expression=expression)
 
 @patch(cls_method=True)

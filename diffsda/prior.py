@@ -65,7 +65,7 @@ class PriorConfig:
     layers: int = 10
     T: int = 1000            # noise steps in training
     n_steps: int = 100       # of the sampler
-    oracle: bool = True      # the network adds to the guess that would be right for a Gaussian; False: it makes the whole guess, as in the paper
+    oracle: bool = True      # the network adds to the guess that would be right for a Gaussian of the factors' covariance; False: it makes the whole guess, as in the paper
     encoder: str = ''        # fingerprint of the model whose factors it has learnt
 
     @property
@@ -95,7 +95,7 @@ class Prior(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='ap
     def __init__(self, config: PriorConfig):
         super().__init__()
         self.config, self.net = config, SkipMLP(config.dim, config.hidden, config.layers)
-        self.register_buffer('mean', torch.zeros(config.dim)); self.register_buffer('std', torch.ones(config.dim))
+        for name, value in dict(mean=torch.zeros(config.dim), std=torch.ones(config.dim), axes=torch.eye(config.dim), spread=torch.ones(config.dim)).items(): self.register_buffer(name, value)
         self.register_buffer('left', signal_left(config.T), persistent=False)
 
     @property
@@ -113,10 +113,10 @@ class Prior(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='ap
 
     def guess(self, z, t): # (n, dim) noisy, (n,) steps -> the noise in it
         a = self.left[t]
-        out = self.net(z, ((1 - a) / a).log() / 8)
-        if not self.config.oracle: return out
-        a = a.to(z)[:, None]
-        return (1 - a).sqrt() * z + a.sqrt() * out
+        level, a = ((1 - a) / a).log() / 8, a.to(z)[:, None]
+        if not self.config.oracle: return self.net(z, level)
+        y, total = z @ self.axes, a * self.spread + 1 - a
+        return ((1 - a).sqrt() / total * y + (a * self.spread / total).sqrt() * self.net(y * (self.spread / total).sqrt(), level)) @ self.axes.T
 
     def flat(self, factors): # Factors -> (n, dim)
         want, got = (self.config.n_frames, self.config.d_dim, self.config.s_dim), (*factors.d.shape[1:], factors.s.shape[1])
@@ -166,6 +166,8 @@ def make_prior(model, factors, **config): # DiffSDA, Factors of training clips, 
     prior = Prior(PriorConfig(s_dim=factors.s.shape[1], d_dim=factors.d.shape[2], n_frames=factors.d.shape[1], encoder=fingerprint(model), **config))
     z = prior.flat(factors)
     prior.mean.copy_(z.mean(0)); prior.std.copy_(z.std(0).clamp(min=1e-6))
+    spread, axes = torch.linalg.eigh(torch.cov(((z - prior.mean) / prior.std).T.double())) # variance along each principal axis of the standardised factors
+    prior.spread.copy_(spread.clamp(min=1e-4)); prior.axes.copy_(axes)
     return prior
 
 # %% ../nbs/50_prior.ipynb #500020

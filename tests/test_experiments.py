@@ -101,3 +101,5 @@ def test_first_stage_and_latents_through_their_notebooks(tmp_path):
     assert code == 0, said
     found = json.loads((tmp_path / 'run/metrics.json').read_text())
     assert found['frame'] == [4, 32, 32] and found['pixel_swap_mse'] > 0 and json.loads((tmp_path / 'run/config.json').read_text())['latent']
+    said, code = papermill('latents', tmp_path / 'out.ipynb', pictures=tmp_path / 'cartoon', latents=tmp_path / 'cartoon_latents', first_stage=tmp_path / 'vq', train=4, test=2)
+    assert code != 0 and 'was prepared before' in said
