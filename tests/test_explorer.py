@@ -104,7 +104,7 @@ def test_a_browser_moves_the_slider(tmp_path):
             handle.focus(); began = time.monotonic()
             changes(lambda: [page.keyboard.press('ArrowRight') for _ in range(12)])
             print(f'the picture followed and was full after {time.monotonic() - began:.1f} s')
-            if os.environ.get('DIFFSDA_SCREENSHOT'): page.wait_for_timeout(500); page.locator('.jp-OutputArea .widget-vbox').first.screenshot(path=os.environ['DIFFSDA_SCREENSHOT'])
+            if os.environ.get('DIFFSDA_SCREENSHOT'): page.wait_for_timeout(4000); page.locator('.jp-OutputArea .widget-vbox').first.screenshot(path=os.environ['DIFFSDA_SCREENSHOT'])
             changes(lambda: page.get_by_role('tab', name='Swap').click())
             changes(lambda: page.get_by_role('tab', name='New').click())
             changes(lambda: page.get_by_role('button', name='draw again').click())
