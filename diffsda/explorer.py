@@ -153,7 +153,7 @@ class Explorer:
         self.draw, self.seed = w.Button(description='draw again', tooltip='the next number'), w.BoundedIntText(1, 0, 10 ** 6, description='draw number', style=dict(description_width='90px'))
         self.image = w.Image(format='gif', layout=w.Layout(height='256px', align_self='flex-start', flex='0 0 auto'))
         self.caption, self.status, self.save = w.HTML(), w.HTML(), w.Button(description='save picture', tooltip=f'into {self.out}')
-        no_prior = w.HTML('There is no prior of this model yet: <code>papermill nbs/train_prior.ipynb</code> trains one in minutes.')
+        no_prior = w.HTML('There is no prior of this model yet. Train one: <code>papermill nbs/train_prior.ipynb runs/prior.ipynb --cwd nbs -p model … -p dataset … -p out …</code>, the last the folder of the model and <code>_prior</code>.')
         self.tabs = w.Tab([w.VBox([self.clip, self.factor, self.component, w.HBox([self.alpha, self.reset])]), w.VBox([self.who, self.what]),
                            w.VBox([self.new, self.of, w.HBox([self.seed, self.draw])] if studio.prior else [no_prior])], titles=('Walk', 'Swap', 'New'))
         self.widget = w.VBox([self.tabs, self.caption, self.image, w.HBox([self.save, self.status])])
