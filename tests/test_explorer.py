@@ -77,8 +77,8 @@ def lab(folder): # a server of its own on a free port
     server.kill(); raise AssertionError('JupyterLab did not start')
 
 @pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
-def test_a_browser_moves_the_slider(tmp_path):
-    "JupyterLab in headless Chromium: run the notebook, press an arrow key on a slider, see another picture; then the other tabs."
+def test_a_browser_moves_the_sliders(tmp_path):
+    "JupyterLab in headless Chromium: run the notebook, press arrow keys on two sliders, see other pictures; then the other tabs."
     sync = pytest.importorskip('playwright.sync_api')
     (tmp_path / 'nbs').mkdir(); shutil.copy(root / 'nbs/explorer.ipynb', tmp_path / 'nbs')
     for name in ('checkpoints', 'figures'): (tmp_path / name).symlink_to(root / name)
@@ -105,6 +105,8 @@ def test_a_browser_moves_the_slider(tmp_path):
             changes(lambda: [page.keyboard.press('ArrowRight') for _ in range(12)])
             print(f'the picture followed and was full after {time.monotonic() - began:.1f} s')
             if os.environ.get('DIFFSDA_SCREENSHOT'): page.wait_for_timeout(4000); page.locator('.jp-OutputArea .widget-vbox').first.screenshot(path=os.environ['DIFFSDA_SCREENSHOT'])
+            page.locator('.widget-slider', has_text='component').locator('.noUi-handle').focus()
+            changes(lambda: page.keyboard.press('ArrowRight'))
             changes(lambda: page.get_by_role('tab', name='Swap').click())
             changes(lambda: page.get_by_role('tab', name='New').click())
             changes(lambda: page.get_by_role('button', name='draw again').click())
