@@ -29,9 +29,9 @@ def signal_left(T=1000, low=1e-4, high=0.02): # steps; first and last beta -> (T
     "The share of the variance that is still signal after each step."
     return torch.cumprod(1 - torch.linspace(low, high, T, dtype=torch.float64), 0)
 
-def noised(z, t, noise, left): # (n, dim), (n,) steps from 0, (n, dim), alpha-bar -> (n, dim)
-    "z_t in one step."
-    a = left.to(z)[t][:, None]
+def noised(z, k, noise, left): # (n, dim), (n,) steps from 0, (n, dim), alpha-bar -> (n, dim)
+    "z_k in one step."
+    a = left.to(z)[k][:, None]
     return a.sqrt() * z + (1 - a).sqrt() * noise
 
 # %% ../nbs/50_prior.ipynb #500009
@@ -46,12 +46,12 @@ def leaps(T, n): # steps in training, of the sampler -> n + 1 descending steps f
     "Where the sampler stops on its way down."
     return [*torch.linspace(T - 1, 0, n).round().long().tolist(), -1]
 
-def sample(guess, z, left, n=100, eta=0., generator=None, progress=None): # (z, t) to noise; (n, dim) standard normal; alpha-bar; steps
+def sample(guess, z, left, n=100, eta=0., generator=None, progress=None): # (z, k) to noise; (n, dim) standard normal; alpha-bar; steps
     "From noise to factors."
     at = leaps(len(left), n)
     pairs = list(zip(at, at[1:]))
-    for t, u in progress(pairs) if progress else pairs:
-        z = step_down(z, guess(z, torch.full((len(z),), t, device=z.device)), left[t].item(), left[u].item() if u >= 0 else 1., eta, generator)
+    for k, u in progress(pairs) if progress else pairs:
+        z = step_down(z, guess(z, torch.full((len(z),), k, device=z.device)), left[k].item(), left[u].item() if u >= 0 else 1., eta, generator)
     return z
 
 # %% ../nbs/50_prior.ipynb #500013
@@ -95,7 +95,7 @@ class Prior(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='ap
     def __init__(self, config: PriorConfig):
         super().__init__()
         self.config, self.net = config, SkipMLP(config.dim, config.hidden, config.layers)
-        for name, value in dict(mean=torch.zeros(config.dim), std=torch.ones(config.dim), axes=torch.eye(config.dim), spread=torch.ones(config.dim)).items(): self.register_buffer(name, value)
+        for name, value in dict(mean=torch.zeros(config.dim), std=torch.ones(config.dim), axes=torch.eye(config.dim), variance=torch.ones(config.dim)).items(): self.register_buffer(name, value)
         self.register_buffer('left', signal_left(config.T), persistent=False)
 
     @property
@@ -106,17 +106,17 @@ class Prior(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='ap
         return z, torch.randint(self.config.T, (len(z),), device=z.device), torch.randn_like(z)
 
     def forward(self, z, # (n, dim) standardised
-                t,       # (n,) steps
+                k,       # (n,) steps
                 noise,   # (n, dim)
                ):        # (n,) squared error of the guess
-        return (self.guess(noised(z, t, noise, self.left), t) - noise).square().mean(1)
+        return (self.guess(noised(z, k, noise, self.left), k) - noise).square().mean(1)
 
-    def guess(self, z, t): # (n, dim) noisy, (n,) steps -> the noise in it
-        a = self.left[t]
+    def guess(self, z, k): # (n, dim) noisy, (n,) steps -> the noise in it
+        a = self.left[k]
         level, a = ((1 - a) / a).log() / 8, a.to(z)[:, None]
         if not self.config.oracle: return self.net(z, level)
-        y, total = z @ self.axes, a * self.spread + 1 - a
-        return ((1 - a).sqrt() / total * y + (a * self.spread / total).sqrt() * self.net(y * (self.spread / total).sqrt(), level)) @ self.axes.T
+        y, total = z @ self.axes, a * self.variance + 1 - a
+        return ((1 - a).sqrt() / total * y + (a * self.variance / total).sqrt() * self.net(y * (self.variance / total).sqrt(), level)) @ self.axes.T
 
     def flat(self, factors): # Factors -> (n, dim)
         want, got = (self.config.n_frames, self.config.d_dim, self.config.s_dim), (*factors.d.shape[1:], factors.s.shape[1])
@@ -166,8 +166,8 @@ def make_prior(model, factors, **config): # DiffSDA, Factors of training clips, 
     prior = Prior(PriorConfig(s_dim=factors.s.shape[1], d_dim=factors.d.shape[2], n_frames=factors.d.shape[1], encoder=fingerprint(model), **config))
     z = prior.flat(factors)
     prior.mean.copy_(z.mean(0)); prior.std.copy_(z.std(0).clamp(min=1e-6))
-    spread, axes = torch.linalg.eigh(torch.cov(((z - prior.mean) / prior.std).T.double())) # variance along each principal axis of the standardised factors
-    prior.spread.copy_(spread.clamp(min=1e-4)); prior.axes.copy_(axes)
+    variance, axes = torch.linalg.eigh(torch.cov(((z - prior.mean) / prior.std).T.double())) # along each principal axis of the standardised factors
+    prior.variance.copy_(variance.clamp(min=1e-4)); prior.axes.copy_(axes)
     return prior
 
 # %% ../nbs/50_prior.ipynb #500020

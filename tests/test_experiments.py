@@ -55,11 +55,11 @@ def test_verification_refuses_a_model_of_pictures(speech, tmp_path):
     said, code = papermill('verification', tmp_path / 'out.ipynb', run=root / 'checkpoints/cartoon64', data_dir=speech / 'data', out=tmp_path / 'figures')
     assert code != 0 and 'a model of pictures' in said
 
-def test_a_notebook_refuses_an_unknown_parameter(tmp_path):
-    "A slip, and the name of something it imports."
-    for odd in ('minits', 'grid'):
-        said, code = papermill('train_prior', tmp_path / 'out.ipynb', **{odd: 3})
-        assert code != 0 and f"'{odd}' does not exist" in said
+@pytest.mark.parametrize('name, odd', [('verification', 'rnu'), ('train_prior', 'hiden'), ('train_prior', 'grid')])
+def test_a_notebook_refuses_an_unknown_parameter(name, odd, tmp_path):
+    "A slip, and (the last) the name of something it imports."
+    said, code = papermill(name, tmp_path / 'out.ipynb', **{odd: 3})
+    assert code != 0 and f"'{odd}' does not exist" in said
 
 def test_every_notebook_guards_the_parameters_it_has():
     guarded = {}
