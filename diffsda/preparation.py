@@ -8,7 +8,7 @@ __all__ = ['GROUPS', 'Source', 'Clip', 'rank', 'split_by', 'Target', 'read_sourc
            'prepare', 'data_folder', 'parser', 'report', 'run']
 
 # %% ../nbs/38_preparation.ipynb #380003
-import argparse, hashlib, json, multiprocessing, multiprocessing.connection, os, shlex, shutil, signal, sys, threading
+import argparse, gc, hashlib, json, multiprocessing, multiprocessing.connection, os, shlex, shutil, signal, sys, threading
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -132,6 +132,7 @@ _stop = threading.Event() # Ctrl-C was pressed: Python may lose the exception it
 _tick = None # in a worker: counts the sources that are read
 def _worker(counter):
     global _tick
+    gc.freeze() # what a fork has inherited is not collected here: a film of the parent's would wait for its decoder threads, which are not in this process
     def tick():
         with counter.get_lock(): counter.value += 1
     _tick = tick

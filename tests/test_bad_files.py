@@ -1,5 +1,5 @@
 """What can be wrong with the files of a dataset, and with the place they are to go: each gets its sentence, the rest is prepared."""
-import json, os, resource, shutil, subprocess, sys
+import gc, json, os, resource, shutil, subprocess, sys
 from pathlib import Path
 import numpy as np
 import pytest
@@ -169,6 +169,24 @@ def read_and_die(source):
 def read_and_stumble(source):
     if source.id == 'b': raise IndexError('a bug of a library')
     yield from read_and_die(source)
+
+class Native:
+    "Stands for a film whose decoder threads a fork leaves behind: it may be taken down where it was opened, and nowhere else."
+    def __init__(self, path): self.path, self.home, self.me = path, os.getpid(), self # a cycle: only the collector ends it
+    def __del__(self):
+        if os.getpid() != self.home: self.path.write_text('taken down in another process')
+
+def read_and_collect(source):
+    gc.collect()
+    yield from read_and_die(source)
+
+def test_a_worker_leaves_what_it_inherited(zoo, tmp_path):
+    gc.disable()
+    try:
+        Native(tmp_path / 'trace')
+        prepare([Source('a', str(zoo / 'good.mp4'))], read_and_collect, tmp_path / 'out', dict(name='x', modality='video', frame=[3, 32, 32]), workers=1, quiet=True)
+    finally: gc.enable()
+    assert not (tmp_path / 'trace').exists()
 
 def test_a_worker_dies(zoo, tmp_path):
     sources = [Source(i, str(zoo / 'good.mp4')) for i in 'abc']
