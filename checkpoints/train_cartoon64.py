@@ -142,7 +142,7 @@ def main():
     out = Path(o.out); run.averaged().save_pretrained(out)
     with open(out / 'metrics.csv', 'w', newline='') as f: w = csv.DictWriter(f, run.rows[0], lineterminator='\n'); w.writeheader(); w.writerows(run.rows)
     measure(out, run, o.pairs)
-    write_json(out / 'run.json', dict(script='checkpoints/train_cartoon64.py', settings=vars(o), trial=run.name, model=asdict(run.model.config)))
+    write_json(out / 'run.json', dict(script='checkpoints/train_cartoon64.py', settings=vars(o), trial=run.name, trained_on=torch.cuda.get_device_name() if GPU else 'cpu', model=asdict(run.model.config)))
     say(f'{out}: model.safetensors, config.json, metrics.json, metrics.csv, run.json, swap.png, reconstruction.png')
 
 if __name__ == '__main__': main()

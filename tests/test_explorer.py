@@ -1,5 +1,7 @@
 "The explorer: quick enough, never in the kernel's way, and a real browser moves its slider"
-import os, shutil, socket, subprocess, sys, time, urllib.request
+import os, shutil, socket, subprocess, sys, time, urllib.error, urllib.request
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 import pytest
 from diffsda.explorer import Explorer, explore, open_studio
@@ -65,54 +67,71 @@ def test_without_prior(tmp_path):
     e.tabs.selected_index = 2
     assert 'train_prior' in e.tabs.children[2].children[0].value
 
-def lab(folder): # a server of its own on a free port
+def serve(folder, *command, at='/'): # of the server; a module of Jupyter's with its options -> a server on a free port, once it answers
     with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
+    (folder / 'nbs').mkdir(); shutil.copy(root / 'nbs/explorer.ipynb', folder / 'nbs')
+    for name in ('checkpoints', 'figures'): (folder / name).symlink_to(root / name)
     (folder / 'config/labconfig').mkdir(parents=True); (folder / 'config/labconfig/page_config.json').write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
     env = {**os.environ, 'OMP_NUM_THREADS': '2', 'HOME': str(folder), 'JUPYTER_CONFIG_DIR': str(folder / 'config'), 'JUPYTER_PATH': f'{sys.prefix}/share/jupyter', 'JUPYTER_PREFER_ENV_PATH': '1'}
-    server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--allow-root', '--no-browser', f'--port={port}', '--ip=127.0.0.1', '--IdentityProvider.token=', f'--ServerApp.root_dir={folder}', '--expose-app-in-browser'],
-                              env=env, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen([sys.executable, '-m', *command, '--no-browser', f'--port={port}'], env=env, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for _ in range(300):
-        try: urllib.request.urlopen(f'http://127.0.0.1:{port}/lab', timeout=5); return server, port
+        try: urllib.request.urlopen(f'http://127.0.0.1:{port}{at}', timeout=5); break
+        except urllib.error.HTTPError: break
         except OSError: time.sleep(.2)
-    server.kill(); raise AssertionError('JupyterLab did not start')
+    else: server.kill(); raise AssertionError(f'{command[0]} did not start')
+    return server, port
 
-@pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
-def test_a_browser_moves_the_sliders(tmp_path):
-    "JupyterLab in headless Chromium: run the notebook, press arrow keys on two sliders, see other pictures; then the other tabs."
+@contextmanager
+def page_of(server): # a page of headless Chromium; the server ends with it
     sync = pytest.importorskip('playwright.sync_api')
-    (tmp_path / 'nbs').mkdir(); shutil.copy(root / 'nbs/explorer.ipynb', tmp_path / 'nbs')
-    for name in ('checkpoints', 'figures'): (tmp_path / name).symlink_to(root / name)
-    server, port = lab(tmp_path)
     try:
         with sync.sync_playwright() as p:
             browser = p.chromium.launch(executable_path=BROWSER, args='--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split())
-            page = browser.new_page(viewport=dict(width=1180, height=1000))
-            page.goto(f'http://127.0.0.1:{port}/lab/tree/nbs/explorer.ipynb?reset')
-            page.wait_for_selector('.jp-NotebookPanel .jp-Cell', timeout=90_000)
-            page.wait_for_function("() => window.jupyterapp && window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.connectionStatus === 'connected'", timeout=90_000)
-            page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
-            picture = page.locator('img.widget-image')
-            picture.wait_for(timeout=90_000)
-            full = "() => [...document.querySelectorAll('.widget-html-content')].some(e => e.textContent.startsWith('full picture'))"
-            page.wait_for_function(full, timeout=60_000)
-            source = lambda: picture.get_attribute('src')
-            def changes(act):
-                before = source(); act()
-                page.wait_for_function('before => document.querySelector("img.widget-image").src !== before', arg=before, timeout=30_000)
-                page.wait_for_function(full, timeout=60_000)
-            handle = page.locator('.widget-slider', has_text='how far').locator('.noUi-handle')
-            handle.focus(); began = time.monotonic()
-            changes(lambda: [page.keyboard.press('ArrowRight') for _ in range(12)])
-            print(f'the picture followed and was full after {time.monotonic() - began:.1f} s')
-            if os.environ.get('DIFFSDA_SCREENSHOT'): page.wait_for_timeout(4000); page.locator('.jp-OutputArea .widget-vbox').first.screenshot(path=os.environ['DIFFSDA_SCREENSHOT'])
-            page.locator('.widget-slider', has_text='component').locator('.noUi-handle').focus()
-            changes(lambda: page.keyboard.press('ArrowRight'))
-            changes(lambda: page.get_by_role('tab', name='Swap').click())
-            changes(lambda: page.get_by_role('tab', name='New').click())
-            changes(lambda: page.get_by_role('button', name='draw again').click())
-            page.get_by_role('button', name='save picture').click()
-            page.get_by_text('saved:').wait_for(timeout=20_000)
-            assert len(list((tmp_path / 'runs/explorer/cartoon64').glob('new_*.gif'))) == 1
+            yield browser.new_page(viewport=dict(width=1180, height=1000))
             browser.close()
-    finally:
-        server.terminate(); server.wait(20)
+    finally: server.terminate(); server.wait(20)
+
+def play(page, folder):
+    "Press arrow keys on two sliders, see other pictures; then the other tabs."
+    picture = page.locator('img.widget-image')
+    picture.wait_for(timeout=90_000)
+    full = "() => [...document.querySelectorAll('.widget-html-content')].some(e => e.textContent.startsWith('full picture'))"
+    page.wait_for_function(full, timeout=60_000)
+    source = lambda: picture.get_attribute('src')
+    def changes(act):
+        before = source(); act()
+        page.wait_for_function('before => document.querySelector("img.widget-image").src !== before', arg=before, timeout=30_000)
+        page.wait_for_function(full, timeout=60_000)
+    handle = page.locator('.widget-slider', has_text='how far').locator('.noUi-handle')
+    handle.focus(); began = time.monotonic()
+    changes(lambda: [page.keyboard.press('ArrowRight') for _ in range(12)])
+    print(f'the picture followed and was full after {time.monotonic() - began:.1f} s')
+    if os.environ.get('DIFFSDA_SCREENSHOT'): page.wait_for_timeout(4000); page.locator('.jp-OutputArea .widget-vbox').first.screenshot(path=os.environ['DIFFSDA_SCREENSHOT'])
+    page.locator('.widget-slider', has_text='component').locator('.noUi-handle').focus()
+    changes(lambda: page.keyboard.press('ArrowRight'))
+    changes(lambda: page.get_by_role('tab', name='Swap').click())
+    changes(lambda: page.get_by_role('tab', name='New').click())
+    changes(lambda: page.get_by_role('button', name='draw again').click())
+    page.get_by_role('button', name='save picture').click()
+    page.get_by_text('saved:').wait_for(timeout=20_000)
+    assert len(list((folder / 'runs/explorer/cartoon64').glob('new_*.gif'))) == 1
+
+@pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
+def test_a_browser_moves_the_sliders(tmp_path):
+    "In JupyterLab: run the notebook, then play."
+    server, port = serve(tmp_path, 'jupyterlab', '--allow-root', '--ip=127.0.0.1', '--IdentityProvider.token=', f'--ServerApp.root_dir={tmp_path}', '--expose-app-in-browser', at='/lab')
+    with page_of(server) as page:
+        page.goto(f'http://127.0.0.1:{port}/lab/tree/nbs/explorer.ipynb?reset')
+        page.wait_for_selector('.jp-NotebookPanel .jp-Cell', timeout=90_000)
+        page.wait_for_function("() => window.jupyterapp && window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.connectionStatus === 'connected'", timeout=90_000)
+        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+        play(page, tmp_path)
+
+@pytest.mark.skipif(not BROWSER or not find_spec('voila'), reason='no Chromium or no Voila on this machine')
+def test_voila_shows_it_as_a_page(tmp_path):
+    "Without a line of code in sight."
+    server, port = serve(tmp_path, 'voila', 'nbs/explorer.ipynb', at='/voila/static/')
+    with page_of(server) as page:
+        page.goto(f'http://127.0.0.1:{port}/', timeout=90_000)
+        play(page, tmp_path)
+        assert 'explore(' not in page.locator('body').inner_text()
