@@ -86,15 +86,15 @@ class Studio:
                  clips,          # (n, t, c, h, w) to play with
                  components,     # of `components_of`
                  prior=None,     # Prior of the model; None: drawing is not possible
-                 stage=None,     # FirstStage, where the model paints latents
-                 draft=4):       # sampler steps of a draft
+                 stage=None):    # FirstStage, where the model paints latents
         if len(model.config.frame) != 3: raise BadInput('this model was trained on sound; the explorer shows pictures')
         if prior is not None: check_prior(model, prior)
-        self.model, self.clips, self.components, self.prior, self.stage, self.draft = model, clips, components, prior, stage, draft
+        self.model, self.clips, self.components, self.prior, self.stage = model, clips, components, prior, stage
         self.factors = model.encode(clips).to('cpu')
 
-    def decode(self, factors, draft, progress): # -> (b, t, 3, h, w)
-        return seen(self.model.decode(factors, n_steps=self.draft if draft else None, generator=torch.Generator().manual_seed(0), progress=progress).cpu(), self.model, self.stage)
+    def decode(self, factors, draft, progress): # -> (b, t, 3, h, w); a draft is the mean picture of these factors
+        how = dict(n_steps=1, temperature=0.) if draft else dict(progress=progress)
+        return seen(self.model.decode(factors, generator=torch.Generator().manual_seed(0), **how).cpu(), self.model, self.stage)
 
     def paint(self, order, draft, progress): # (kind, ...), see below -> list of (t, 3, h, w)
         "The clips that an order asks for, the sources first."
