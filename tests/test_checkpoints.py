@@ -19,7 +19,7 @@ def test_small_and_measured(folder):
     assert (folder / 'model.safetensors').stat().st_size < 12e6
     found = json.loads((folder / 'metrics.json').read_text())
     if 'static_eer' in found: assert found['pairs'] > 5000 and found['static_eer'] + 0.15 < found['dynamic_eer'] <= 0.55
-    else: assert found['pairs'] >= 64 and found['swap_mse'] < 0.5 * min(found['copy_static_mse'], found['copy_dynamic_mse'])
+    else: assert found['pairs'] >= 64 and found['swap_mse'] <= {'cartoon64': 0.15, 'sprites': 0.3}[folder.name] * min(found['copy_static_mse'], found['copy_dynamic_mse'])
     assert found['n_params'] == sum(p.numel() for p in DiffSDA.from_pretrained(folder).parameters())
 
 def test_the_prior_belongs_to_its_model():
@@ -32,7 +32,7 @@ def test_the_prior_belongs_to_its_model():
 def test_swap_is_near_the_truth(faces):
     model, pairs = faces
     found = swap_error(model, pairs, n_steps=12).metrics
-    assert found['swap_mse'] < 0.7 * found['copy_static_mse'] < found['copy_dynamic_mse']
+    assert found['swap_mse'] < 0.25 * found['copy_static_mse'] < found['copy_dynamic_mse']
 
 def test_inversion_comes_back(faces):
     model, pairs = faces
@@ -44,8 +44,8 @@ def test_factors_say_who_and_what(faces):
     "Encode the rendered answer of a swap: its static factor is that of the clip that says who, its dynamic ones those of the clip that says what."
     model, (who, what, truth) = faces
     a, b, t = (model.encode(c) for c in (who, what, truth))
-    assert ((t.s - a.s).square().mean(1) < 0.2 * (t.s - b.s).square().mean(1)).all()
-    assert (t.d - b.d).square().mean() < 0.6 * (t.d - a.d).square().mean()
+    assert ((t.s - a.s).square().mean(1) < 0.05 * (t.s - b.s).square().mean(1)).all()
+    assert (t.d - b.d).square().mean() < 0.2 * (t.d - a.d).square().mean()
 
 def test_the_first_stage_and_the_judge():
     "Both load, and the first stage is the one that metrics.json speaks of."
