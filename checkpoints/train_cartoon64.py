@@ -5,9 +5,10 @@
 A model this small costs a GPU less to compute than a CPU to launch, so the whole step (batch, noise, gradient, AdamW, average) is
 captured once as a CUDA graph and replayed. Four models are tried for half a minute each; the one whose swaps of test faces come
 nearest to the truth goes on, first with its own noise on d, then with half of it. The everyday way to train, with resume and all
-that belongs to it, is diffsda-train; this one does a single thing, quickly. Without a GPU it runs too, to be tested.
+that belongs to it, is diffsda-train; this one does a single thing, quickly. It keeps 7 GB of frames on the GPU. Without one it runs
+too, to be tested.
 """
-import argparse, csv, math, time
+import argparse, csv, math, sys, time
 from dataclasses import asdict, replace
 from pathlib import Path
 import torch
@@ -71,6 +72,10 @@ class Run:
         with torch.cuda.graph(graph): self.once()
         return graph
 
+    def log(self, logged, lr, minutes): # step of the row before -> of this one
+        self.rows.append(dict(step=self.step, loss=float(self.loss) / (self.step - logged), lr=lr, minutes=minutes)); self.loss.zero_()
+        return self.step
+
     def train(self, seconds, every=500): # steps between rows of the curve
         began, first = time.monotonic(), self.step
         graph = self.captured() if GPU else None
@@ -83,11 +88,9 @@ class Run:
                 self.step += 1
                 if self.step == 500: torch._foreach_copy_(self.mean, [p.detach() for p in self.params])
             if GPU: torch.cuda.synchronize() # else the clock would run ahead of the work
-            if self.step - logged >= every or not GPU:
-                loss = float(self.loss) / (self.step - logged)
-                if not math.isfinite(loss): raise FloatingPointError(f'{self.name}: the loss of step {self.step} is not finite')
-                self.rows.append(dict(step=self.step, loss=loss, lr=lr, minutes=(self.spent + time.monotonic() - began) / 60)); self.loss.zero_(); logged = self.step
+            if self.step - logged >= every or not GPU: logged = self.log(logged, lr, (self.spent + time.monotonic() - began) / 60)
         self.spent += time.monotonic() - began
+        if self.step > logged: self.log(logged, lr, self.spent / 60)
         self.optimizer.zero_grad(set_to_none=True)
         return self
 
@@ -109,7 +112,7 @@ def judge(model, static, dynamic, n):
 
 def measure(out, run, pairs): # folder of the model; what trained it (step, spent); test pairs
     "metrics.json and the pictures, as diffsda-train leaves them."
-    e = Experiment(read_settings(dict(dataset='cartoon', preset='cartoon64_fine', run=str(out), pairs=pairs)), quiet=True)
+    e = Experiment(read_settings(dict(dataset='cartoon', preset='cartoon64_fine', run=str(out), n_clips=200, pairs=pairs)), quiet=True)
     e.trainer.step, e.trainer.elapsed = run.step, run.spent
     return e.measure()
 
@@ -119,6 +122,8 @@ def main():
                                 ('n_clips', 24000, 'training clips, one for each identity'), ('batch_size', 64, 'clips a step, four frames of each'), ('judged', 96, 'swaps by which models are compared'), ('pairs', 64, 'test pairs that are measured in the end')):
         parser.add_argument('--' + name, type=type(default), default=default, help=f'{text} (default: {default})')
     o = parser.parse_args()
+    if (Path(o.out) / 'checkpoint.pt').exists(): sys.exit(f'--out {o.out}: a run of diffsda-train lies there; name another folder')
+    if o.budget < len(TRIALS) * o.trial: sys.exit(f'--budget {o.budget}: the {len(TRIALS)} trials alone take {len(TRIALS) * o.trial} seconds; give more, or a shorter --trial')
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
     static, dynamic = toys.sample_static(o.n_clips), toys.sample_dynamic(o.n_clips)[0]
     frames = paint(static, dynamic)
@@ -130,8 +135,9 @@ def main():
     for name, change in TRIALS.items():
         run = Run(name, replace(FINE, **change, **scale), frames, o.batch_size).train(o.trial)
         found = judge(run.averaged(), *test, o.judged)
-        runs[found[1]] = run
+        if math.isfinite(found[1]): runs[found[1]] = run # else it has diverged
         say(f'{name}: {run.step} steps, reconstruction {found[0]:.3f}, swap {found[1]:.3f} of a copy')
+    if not runs: sys.exit('every trial has diverged')
     run = runs[min(runs)]
     left = o.budget - (time.monotonic() - BEGAN)
     say(f'{run.name} goes on for {left:.0f} s')
@@ -139,7 +145,7 @@ def main():
         run.model.config, run.peak = replace(run.model.config, d_noise=noise * run.model.config.d_noise), lr
         found = judge(run.train(left / 2).averaged(), *test, o.judged)
         say(f'd_noise {run.model.config.d_noise}: {run.step} steps, reconstruction {found[0]:.3f}, swap {found[1]:.3f} of a copy')
-    out = Path(o.out); run.averaged().save_pretrained(out)
+    out = Path(o.out); run.averaged().save_pretrained(out); (out / 'README.md').unlink() # the Hub's card
     with open(out / 'metrics.csv', 'w', newline='') as f: w = csv.DictWriter(f, run.rows[0], lineterminator='\n'); w.writeheader(); w.writerows(run.rows)
     measure(out, run, o.pairs)
     write_json(out / 'run.json', dict(script='checkpoints/train_cartoon64.py', settings=vars(o), trial=run.name, trained_on=torch.cuda.get_device_name() if GPU else 'cpu', model=asdict(run.model.config)))

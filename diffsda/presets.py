@@ -87,8 +87,8 @@ def from_table4(row: Table4) -> Preset:
     return Preset(model, train, 'Table 4')
 
 # %% ../nbs/40_presets.ipynb #400015
-_large = ModelConfig(s_dim=48, d_dim=24, hidden=160, base=64, mults=(1, 2, 2), attn=(), n_res=1, patch=4,
-                     enc_base=32, enc_mults=(1, 2, 4), enc_attn=(), enc_n_res=1, enc_patch=4, P_mean=1.2, P_std=1.6, quiet=True, residual=True, d_noise=1.2, n_steps=16, temperature=0.5)
+_large = ModelConfig(s_dim=48, hidden=160, base=64, mults=(1, 2, 2), attn=(), n_res=1, patch=4,
+                     enc_base=32, enc_mults=(1, 2, 4), enc_attn=(), enc_n_res=1, enc_patch=4, P_mean=1.2, P_std=1.6, quiet=True, residual=True, n_steps=16, temperature=0.5)
 _small = replace(_large, frame=(3, 32, 32), s_dim=64, d_dim=12, hidden=256, base=32, mults=(1, 2, 4), patch=2, enc_patch=2, P_mean=0.8, P_std=1.4, d_noise=0.65)
 _fine = replace(_large, d_dim=12, base=32, mults=(1, 2, 4, 4), patch=2, enc_mults=(1, 2, 4, 4), enc_patch=2, d_noise=0.4, temperature=0.25)
 _train = dict(lr=2e-3, batch_size=24, n_frames=2, ema=0.998)

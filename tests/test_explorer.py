@@ -75,23 +75,23 @@ def serve(folder, *command, at='/'): # of the server; a module of Jupyter's with
     env = {**os.environ, 'OMP_NUM_THREADS': '2', 'HOME': str(folder), 'JUPYTER_CONFIG_DIR': str(folder / 'config'), 'JUPYTER_PATH': f'{sys.prefix}/share/jupyter', 'JUPYTER_PREFER_ENV_PATH': '1'}
     server = subprocess.Popen([sys.executable, '-m', *command, '--no-browser', f'--port={port}'], env=env, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for _ in range(300):
-        try: urllib.request.urlopen(f'http://127.0.0.1:{port}{at}', timeout=5); break
-        except urllib.error.HTTPError: break
+        if server.poll() is not None: break
+        try: urllib.request.urlopen(f'http://127.0.0.1:{port}{at}', timeout=5); return server, port
+        except urllib.error.HTTPError: return server, port
         except OSError: time.sleep(.2)
-    else: server.kill(); raise AssertionError(f'{command[0]} did not start')
-    return server, port
+    server.kill(); raise AssertionError(f'{command[0]} did not start')
 
 @contextmanager
 def page_of(server): # a page of headless Chromium; the server ends with it
-    sync = pytest.importorskip('playwright.sync_api')
+    from playwright.sync_api import sync_playwright
     try:
-        with sync.sync_playwright() as p:
+        with sync_playwright() as p:
             browser = p.chromium.launch(executable_path=BROWSER, args='--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split())
             yield browser.new_page(viewport=dict(width=1180, height=1000))
             browser.close()
     finally: server.terminate(); server.wait(20)
 
-def play(page, folder):
+def play(page, folder, screenshot=None):
     "Press arrow keys on two sliders, see other pictures; then the other tabs."
     picture = page.locator('img.widget-image')
     picture.wait_for(timeout=90_000)
@@ -106,7 +106,7 @@ def play(page, folder):
     handle.focus(); began = time.monotonic()
     changes(lambda: [page.keyboard.press('ArrowRight') for _ in range(12)])
     print(f'the picture followed and was full after {time.monotonic() - began:.1f} s')
-    if os.environ.get('DIFFSDA_SCREENSHOT'): page.wait_for_timeout(4000); page.locator('.jp-OutputArea .widget-vbox').first.screenshot(path=os.environ['DIFFSDA_SCREENSHOT'])
+    if screenshot: page.wait_for_timeout(4000); page.locator('.jp-OutputArea .widget-vbox').first.screenshot(path=screenshot)
     page.locator('.widget-slider', has_text='component').locator('.noUi-handle').focus()
     changes(lambda: page.keyboard.press('ArrowRight'))
     changes(lambda: page.get_by_role('tab', name='Swap').click())
@@ -116,7 +116,7 @@ def play(page, folder):
     page.get_by_text('saved:').wait_for(timeout=20_000)
     assert len(list((folder / 'runs/explorer/cartoon64').glob('new_*.gif'))) == 1
 
-@pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
+@pytest.mark.skipif(not BROWSER or not find_spec('playwright'), reason='no Chromium or no Playwright on this machine')
 def test_a_browser_moves_the_sliders(tmp_path):
     "In JupyterLab: run the notebook, then play."
     server, port = serve(tmp_path, 'jupyterlab', '--allow-root', '--ip=127.0.0.1', '--IdentityProvider.token=', f'--ServerApp.root_dir={tmp_path}', '--expose-app-in-browser', at='/lab')
@@ -125,9 +125,9 @@ def test_a_browser_moves_the_sliders(tmp_path):
         page.wait_for_selector('.jp-NotebookPanel .jp-Cell', timeout=90_000)
         page.wait_for_function("() => window.jupyterapp && window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.connectionStatus === 'connected'", timeout=90_000)
         page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
-        play(page, tmp_path)
+        play(page, tmp_path, os.environ.get('DIFFSDA_SCREENSHOT'))
 
-@pytest.mark.skipif(not BROWSER or not find_spec('voila'), reason='no Chromium or no Voila on this machine')
+@pytest.mark.skipif(not BROWSER or not find_spec('playwright') or not find_spec('voila'), reason='no Chromium, Playwright or Voila on this machine')
 def test_voila_shows_it_as_a_page(tmp_path):
     "Without a line of code in sight."
     server, port = serve(tmp_path, 'voila', 'nbs/explorer.ipynb', at='/voila/static/')
