@@ -16,6 +16,7 @@ from torch import nn
 from diffsda import toys
 from diffsda.clips import write_json
 from diffsda.experiment import Experiment, read_settings
+from diffsda.metrics import swap_error
 from diffsda.model import DiffSDA
 from diffsda.presets import PRESETS
 from diffsda.training import schedule
@@ -80,7 +81,7 @@ class Run:
         began, first = time.monotonic(), self.step
         graph = self.captured() if GPU else None
         self.loss.zero_(); logged = self.step
-        while (spent := time.monotonic() - began) < seconds:
+        while time.monotonic() - began < seconds:
             for _ in range(50 if GPU else 1):
                 lr = self.peak * schedule((time.monotonic() - began) / seconds, self.step - first, 100)
                 if GPU: self.lr.fill_(lr); graph.replay()
@@ -100,15 +101,11 @@ class Run:
         with torch.no_grad(): torch._foreach_copy_(list(other.parameters()), self.mean)
         return other.eval()
 
-def judge(model, static, dynamic, n):
-    "Errors of reconstruction and swap as shares of the better copy: one evaluation, no noise."
-    a, t = torch.randperm(len(static), generator=torch.Generator().manual_seed(0))[:n], torch.linspace(0, dynamic.shape[1] - 1, 8).round().long()
-    b = (a + 37) % len(static)
-    of_a, of_b, truth = (paint(static[i], dynamic[j][:, t]).float() / 255 for i, j in ((a, a), (b, b), (a, b)))
-    error, quick = lambda x, y: ((x - y) ** 2).mean().item(), dict(n_steps=1, temperature=0.)
-    who, what = model.encode(of_a), model.encode(of_b)
-    copy = min(error(of_a, truth), error(of_b, truth))
-    return error(model.decode(what, **quick), of_b) / copy, error(model.decode(who.swap(what), **quick), truth) / copy
+def shares(model, pairs): # SwapPairs
+    "Errors of reconstruction and swap as shares of the better copy: of the mean pictures, one evaluation each."
+    m = swap_error(model, pairs, n_steps=1, temperature=0.).metrics
+    copy = min(m['copy_static_mse'], m['copy_dynamic_mse'])
+    return m['reconstruction_mse'] / copy, m['swap_mse'] / copy
 
 def measure(out, run, pairs): # folder of the model; what trained it (step, spent); test pairs
     "metrics.json and the pictures, as diffsda-train leaves them."
@@ -119,7 +116,7 @@ def measure(out, run, pairs): # folder of the model; what trained it (step, spen
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default, text in (('out', 'runs/cartoon64_gpu', 'folder of the model'), ('budget', 510., 'seconds from the start until the model is written'), ('trial', 32., 'seconds of each trial'),
-                                ('n_clips', 24000, 'training clips, one for each identity'), ('batch_size', 64, 'clips a step, four frames of each'), ('judged', 96, 'swaps by which models are compared'), ('pairs', 64, 'test pairs that are measured in the end')):
+                                ('n_clips', 24000, 'training clips, one for each identity'), ('batch_size', 64, 'clips a step, four frames of each'), ('compared', 96, 'swaps by which models are compared'), ('pairs', 64, 'test pairs that are measured in the end')):
         parser.add_argument('--' + name, type=type(default), default=default, help=f'{text} (default: {default})')
     o = parser.parse_args()
     if (Path(o.out) / 'checkpoint.pt').exists(): sys.exit(f'--out {o.out}: a run of diffsda-train lies there; name another folder')
@@ -129,12 +126,12 @@ def main():
     frames = paint(static, dynamic)
     some = frames[:400, ::6].float() / 255
     scale = dict(mean=round(some.mean().item(), 4), std=round(some.std().item(), 4))
-    test = toys.sample_static(200, split='test'), toys.sample_dynamic(200, split='test')[0]
+    test = toys.CartoonFaces('test').pairs(o.compared, 8)
     say(f'{o.n_clips} clips painted')
     runs = {}
     for name, change in TRIALS.items():
         run = Run(name, replace(FINE, **change, **scale), frames, o.batch_size).train(o.trial)
-        found = judge(run.averaged(), *test, o.judged)
+        found = shares(run.averaged(), test)
         if math.isfinite(found[1]): runs[found[1]] = run # else it has diverged
         say(f'{name}: {run.step} steps, reconstruction {found[0]:.3f}, swap {found[1]:.3f} of a copy')
     if not runs: sys.exit('every trial has diverged')
@@ -143,7 +140,7 @@ def main():
     say(f'{run.name} goes on for {left:.0f} s')
     for noise, lr in ((1., 2e-3), (.5, 1.5e-3)):
         run.model.config, run.peak = replace(run.model.config, d_noise=noise * run.model.config.d_noise), lr
-        found = judge(run.train(left / 2).averaged(), *test, o.judged)
+        found = shares(run.train(left / 2).averaged(), test)
         say(f'd_noise {run.model.config.d_noise}: {run.step} steps, reconstruction {found[0]:.3f}, swap {found[1]:.3f} of a copy')
     out = Path(o.out); run.averaged().save_pretrained(out); (out / 'README.md').unlink() # the Hub's card
     with open(out / 'metrics.csv', 'w', newline='') as f: w = csv.DictWriter(f, run.rows[0], lineterminator='\n'); w.writeheader(); w.writerows(run.rows)

@@ -34,8 +34,6 @@ def test_it_learns_and_averages(script):
     assert max((p - q).abs().max() for p, q in zip(other.parameters(), run.params)) < 0.05 # near the weights it averages
     step = run.step
     assert run.train(0.5).step > step and run.spent > 8
-    reconstruction, swap = script.judge(other, static, dynamic, n=4)
-    assert 0 < reconstruction < 10 and 0 < swap < 10
 
 def test_every_trial_is_a_model(script):
     assert len({DiffSDA(replace(script.FINE, **change)).config for change in script.TRIALS.values()}) == 4
@@ -50,7 +48,7 @@ def test_from_faces_to_numbers(script, tmp_path, monkeypatch, capsys):
     small = dict(base=8, mults=(1, 2), patch=8, enc_base=8, enc_mults=(1, 2), enc_patch=8, hidden=16, n_steps=2)
     monkeypatch.setattr(script, 'TRIALS', {'one': small, 'two': dict(small, d_dim=4)})
     monkeypatch.setattr(script, 'BEGAN', script.time.monotonic())
-    monkeypatch.setattr(sys, 'argv', f'train --out {tmp_path / "out"} --budget 12 --trial 1 --n_clips 12 --batch_size 4 --judged 4 --pairs 2'.split())
+    monkeypatch.setattr(sys, 'argv', f'train --out {tmp_path / "out"} --budget 12 --trial 1 --n_clips 12 --batch_size 4 --compared 4 --pairs 2'.split())
     preset = script.PRESETS['cartoon64_fine']
     monkeypatch.setitem(script.PRESETS, 'cartoon64_fine', replace(preset, model=replace(preset.model, **small)))
     script.main()
