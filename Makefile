@@ -29,11 +29,9 @@ demo: $(READY)  ## train on the built-in cartoon faces (about 10 minutes on two 
 	@echo "notebook: runs/cartoon/train.ipynb         the whole run (make lab opens JupyterLab)"
 
 test: $(READY)  ## run every notebook and every test
-	@failed=; died=; said=.venv/nbdev_test.err; \
-	notebooks() { $(INSIDE) OMP_NUM_THREADS=1 PYTHONFAULTHANDLER=1 nbdev_test --n_workers $$1 --path nbs --timing --do_print 2>$$said; code=$$?; cat $$said >&2; return $$code; }; \
+	@failed=; \
 	echo "nbdev_test: the notebooks of nbs/"; \
-	notebooks $(N_WORKERS) || { grep -q BrokenProcessPool $$said && died="a worker of nbdev_test died: of a crash, and then the traceback above says where, or for want of memory. All notebooks ran again, one at a time" && notebooks 1; } || failed=1; \
-	test -z "$$died" || echo "$$died"; \
+	$(INSIDE) OMP_NUM_THREADS=1 PYTHONFAULTHANDLER=1 nbdev_test --n_workers $(N_WORKERS) --path nbs --timing --do_print || failed=1; \
 	echo "pytest: tests/"; \
 	$(INSIDE) OMP_NUM_THREADS=1 python -m pytest -q -n $(N_WORKERS) --dist loadfile tests || failed=1; \
 	test -z "$$failed"
