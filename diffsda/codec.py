@@ -20,6 +20,7 @@ class PixelCodec:
 
     def encode(self, clip): # (b, t, c, h, w) uint8 or float in [0, 1] -> x
         if clip.ndim != 5: raise BadInput(f'a batch of clips of shape {tuple(clip.shape)}: expected five dimensions, (b, t, c, h, w); add the missing one with clip[None]')
+        if clip.dtype != torch.uint8 and not clip.is_floating_point(): raise BadInput(f'clips of {clip.dtype}: expected bytes (torch.uint8) or floats in [0, 1]; write clip.byte() for numbers up to 255')
         pixels = clip.float() / 255 if clip.dtype == torch.uint8 else clip
         return (pixels - self.mean) * (0.5 / self.std)
 

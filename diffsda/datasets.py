@@ -41,7 +41,9 @@ def open_dataset(name,     # 'cartoon', 'sprites', 'vowels', 'librispeech', 'fsd
     "The dataset of that name. `BadInput` says what is missing and where it is to be had."
     some = max(8, n_clips if split == 'train' else min(n_clips, 200)) if n_clips else None
     if name == 'cartoon' and not data_dir: return CartoonFaces(split, some, size=size) # prepared ones, for latents, only where they are named
-    if name == 'vowels': return Vowels(split, some)
+    if name == 'vowels':
+        if data_dir: raise BadInput(f'data_dir={str(data_dir)!r}: vowels are synthesised and lie nowhere; leave data_dir out')
+        return Vowels(split, some)
     prepared = find_prepared(name, data_dir)
     if prepared: return (PreparedSpeech if read_info(prepared)['modality'] == 'sound' else Clips)(prepared, split, stride)
     if name in CORPORA: return Speech(name, data_dir, split, progress=True)
@@ -49,6 +51,7 @@ def open_dataset(name,     # 'cartoon', 'sprites', 'vowels', 'librispeech', 'fsd
     where = data_dir or f'data/{name}'
     if name in SOURCES: raise BadInput(f'dataset {name}: no prepared clips in {where}. {SOURCES[name]}; prepare it with: python data_prep/{name}.py FOLDER (data_prep/README.md). '
                                        'Nothing at hand? -p dataset cartoon needs no data')
+    if name == 'cartoon': raise BadInput(f'data_dir={str(data_dir)!r}: no dataset.json there. Cartoon faces are drawn and need no folder: leave data_dir out; or, for their latents, make them first (data_prep/cartoon.py, data_prep/encode_latents.py)')
     known = ['cartoon', 'sprites', 'vowels', *CORPORA, *SOURCES]
     near = difflib.get_close_matches(name, known, 1)
     raise BadInput(f'dataset {name!r} is not known' + (f'; did you mean {near[0]}?' if near else '.') + f' The datasets are {", ".join(known)}, and your own as soon as data_prep/folder.py --name {name} has prepared it ({where} holds nothing prepared)')

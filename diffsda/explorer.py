@@ -121,6 +121,7 @@ def open_studio(model='checkpoints/cartoon64', # folder of a trained model
                 n=24, n_frames=0, # clips to choose from; frames of each, 0: as many as the prior draws, else 8
                 progress=None): # wraps the encoding of clips, where there are no components yet
     "Everything that the explorer needs, from folders. Raises BadInput for what is missing or does not fit."
+    if n < 1 or n_frames < 0: raise BadInput(f'n={n}, n_frames={n_frames}: expected one clip or more, and 0 frames (as many as fit) or more')
     net = DiffSDA.from_pretrained(model)
     if len(net.config.frame) != 3: raise BadInput(f'{model}: this model was trained on sound; the explorer shows pictures')
     folder = Path(prior or f'{str(model).rstrip("/")}_prior')

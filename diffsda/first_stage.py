@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'HARMLESS', 'PLAIN', 'RENAME', 'LEFT_OUT', 'quantise', 'blocks', 'build', 'StageConfig', 'FirstStage',
-           'spread_codes', 'kind_of', 'fill', 'fingerprint', 'open_stage', 'must_fit', 'stage_for', 'seen',
+           'spread_codes', 'kind_of', 'faults', 'fill', 'fingerprint', 'open_stage', 'must_fit', 'stage_for', 'seen',
            'save_stage', 'Shell', 'read_ckpt', 'rename', 'convert']
 
 # %% ../nbs/37_first_stage.ipynb #370003
@@ -120,15 +120,19 @@ def kind_of(state): # names to tensors, as diffusers names them
     levels = 1 + max((int(m[1]) for k in state if (m := re.match(r'encoder\.down_blocks\.(\d+)\.', k))), default=-1)
     return f'{"VQ" if "quantize.embedding.weight" in state else "KL"}, f = {2 ** (levels - 1)}' if levels else 'no autoencoder'
 
-def fill(net, state, where): # network; names to tensors; a file, for the sentence
-    "Load weights of which every key and shape must fit."
-    odd = [k for k, v in state.items() if not v.is_floating_point() or not (v.is_meta or v.isfinite().all())]
-    if odd: raise BadInput(f'{where}: {len(odd)} weights are not finite numbers, e.g. {odd[0]}; the file is damaged: get it again')
+def faults(net, state, where): # any nn.Module; names to tensors; a file, for the sentence -> what does not fit, '' if all does
+    "Which keys are missing, too much or of another shape. Raises BadInput for numbers that are none."
     want = net.state_dict()
-    faults = {'missing': [k for k in want if k not in state], 'too much': [k for k in state if k not in want],
-              'of another shape': [f'{k} {tuple(state[k].shape)} for {tuple(want[k].shape)}' for k in want if k in state and state[k].shape != want[k].shape]}
-    if any(faults.values()): raise BadInput(f'{where}: these weights ({kind_of(state)}) are not of the first stage that was asked for ({kind_of(want)}): '
-        + '; '.join(f'{len(keys)} {what}, e.g. {", ".join(keys[:2])}' for what, keys in faults.items() if keys) + f'. Give the checkpoint of this kind, or the kind of this checkpoint (one of {", ".join(KINDS)})')
+    odd = [k for k, v in state.items() if k not in want or want[k].is_floating_point() if not v.is_floating_point() or not (v.is_meta or v.isfinite().all())]
+    if odd: raise BadInput(f'{where}: {len(odd)} weights are not finite numbers, e.g. {odd[0]}; the file is damaged: get it again')
+    found = {'missing': [k for k in want if k not in state], 'too much': [k for k in state if k not in want],
+             'of another shape': [f'{k} {tuple(state[k].shape)} for {tuple(want[k].shape)}' for k in want if k in state and state[k].shape != want[k].shape]}
+    return '; '.join(f'{len(keys)} {what}, e.g. {", ".join(keys[:2])}' for what, keys in found.items() if keys)
+
+def fill(net, state, where): # network of a first stage; as `faults`
+    "Load weights of which every key and shape must fit."
+    if odd := faults(net, state, where): raise BadInput(f'{where}: these weights ({kind_of(state)}) are not of the first stage that was asked for ({kind_of(net.state_dict())}): '
+        f'{odd}. Give the checkpoint of this kind, or the kind of this checkpoint (one of {", ".join(KINDS)})')
     net.load_state_dict(state, assign=next(net.parameters()).is_meta)
     return net.float().eval()
 
@@ -167,6 +171,7 @@ def must_fit(stage, expected, whose): # FirstStage; a fingerprint, '' where nobo
 
 def stage_for(config, data, folder=''): # ModelConfig; a dataset; of a first stage, '' is where the dataset's dataset.json says
     "The first stage that makes pictures of these latents; None where a model works on pixels, or where there is none at hand. Raises BadInput where model, latents and first stage do not belong together."
+    if not config.latent and folder: raise BadInput(f'first_stage={str(folder)!r}: this model works on pixels and has none; leave it out')
     if not config.latent: return None
     info = getattr(data, 'info', {})
     made = info.get('fingerprint', '')

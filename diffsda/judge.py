@@ -6,17 +6,14 @@
 __all__ = ['JudgeConfig', 'Judge', 'course', 'teach', 'r2', 'entropy']
 
 # %% ../nbs/61_judge.ipynb #610003
-import io
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
 from fastcore.basics import patch
-from huggingface_hub import PyTorchModelHubMixin
 from .factors import BadInput
-from .model import DiffSDA, check_folder, evaluating, first_line
+from .model import Saved, evaluating
+from .presets import check_settings
 from .toys import DYNAMIC, EXPRESSIONS, HAIR, STATIC
 
 # %% ../nbs/61_judge.ipynb #610006
@@ -26,7 +23,9 @@ class JudgeConfig:
     size: int = 64     # pixels of a side
     width: int = 16    # channels after the first halving
 
-class Judge(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='apache-2.0'):
+    def __post_init__(self): check_settings(self)
+
+class Judge(nn.Module, Saved):
     "Reads a cartoon face."
     heads = dict(static=len(STATIC), dynamic=len(DYNAMIC), hair=len(HAIR)) # of a frame
     def __init__(self, config: JudgeConfig):
@@ -54,8 +53,6 @@ def course(dynamic): # (n, t, 9) readings -> (n, 36)
     order = dynamic.sort(dim=1).values
     return torch.cat([dynamic.mean(1), dynamic.std(1), order[:, 1], order[:, -2]], dim=1)
 
-Judge._save_pretrained = DiffSDA._save_pretrained # weights in half precision
-
 # %% ../nbs/61_judge.ipynb #610007
 @patch
 def read(self:Judge, clips, # (n, t, 3, h, w) uint8 or float in [0, 1]
@@ -67,15 +64,6 @@ def read(self:Judge, clips, # (n, t, 3, h, w) uint8 or float in [0, 1]
     static, dynamic = (out[k] * getattr(self, f'{k}_std').cpu() + getattr(self, f'{k}_mean').cpu() for k in ('static', 'dynamic'))
     with torch.no_grad(): expression = self.expression(course(out['dynamic'].to(self.static_mean.device))).argmax(1).cpu()
     return dict(static=static.mean(1), dynamic=dynamic, hair=out['hair'].log_softmax(-1).sum(1).argmax(1), expression=expression)
-
-@patch(cls_method=True)
-def from_pretrained(cls:Judge, name, **kw): # folder
-    "A judge that was saved; nothing is unpickled."
-    check_folder(Path(name), JudgeConfig)
-    try:
-        with redirect_stdout(io.StringIO()): return super(Judge, cls).from_pretrained(str(name), **kw).eval() # the library announces where it reads from
-    except BadInput: raise
-    except Exception as e: raise BadInput(f'{name}: no judge can be loaded from it ({first_line(e)}); expected the config.json and model.safetensors that save_pretrained wrote') from None
 
 # %% ../nbs/61_judge.ipynb #610009
 def teach(judge, data, # Judge; CartoonFaces of the training side, three expressions or more among them

@@ -7,22 +7,18 @@ __all__ = ['signal_left', 'noised', 'step_down', 'leaps', 'sample', 'PriorConfig
            'make_prior', 'check_prior']
 
 # %% ../nbs/50_prior.ipynb #500003
-import io
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
 import numpy as np
 from einops import rearrange
 from fastcore.basics import patch
-from huggingface_hub import PyTorchModelHubMixin
-from safetensors import SafetensorError
 from .factors import BadInput, Factors
 from .first_stage import fingerprint
 from .layers import noise_embedding
-from .model import DiffSDA, check_folder, first_line
+from .model import DiffSDA, Saved
+from .presets import check_settings
 
 # %% ../nbs/50_prior.ipynb #500006
 def signal_left(T=1000, low=1e-4, high=0.02): # steps; first and last beta -> (T,) float64: alpha-bar of steps 1..T
@@ -44,6 +40,7 @@ def step_down(z, noise, a, b, eta=0., generator=None): # (n, dim) at alpha-bar a
 
 def leaps(T, n): # steps in training, of the sampler -> n + 1 descending steps from T - 1, the last is -1: no noise
     "Where the sampler stops on its way down."
+    if n < 1: raise BadInput(f'n_steps is {n}, expected at least 1: 100 are the default')
     return [*torch.linspace(T - 1, 0, n).round().long().tolist(), -1]
 
 def sample(guess, z, left, n=100, eta=0., generator=None, progress=None): # (z, k) to noise; (n, dim) standard normal; alpha-bar; steps
@@ -68,6 +65,8 @@ class PriorConfig:
     oracle: bool = True      # the network adds to the guess that would be right for a Gaussian of the factors' covariance; False: it makes the whole guess, as in the paper
     encoder: str = ''        # fingerprint of the model whose factors it has learnt
 
+    def __post_init__(self): check_settings(self)
+
     @property
     def dim(self): return self.s_dim + self.n_frames * self.d_dim
 
@@ -90,7 +89,7 @@ class SkipMLP(nn.Module):
         return h
 
 # %% ../nbs/50_prior.ipynb #500017
-class Prior(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='apache-2.0'):
+class Prior(nn.Module, Saved):
     "Which factors are likely: a diffusion model of [s, d_1, ..., d_V]."
     def __init__(self, config: PriorConfig):
         super().__init__()
@@ -134,17 +133,6 @@ class Prior(nn.Module, PyTorchModelHubMixin, library_name='diffsda', license='ap
         "New factors."
         z = torch.randn(n, self.config.dim, generator=generator).to(self.mean)
         return self.split(sample(self.guess, z, self.left, n_steps or self.config.n_steps, eta, generator, progress) * self.std + self.mean)
-
-# %% ../nbs/50_prior.ipynb #500018
-Prior._save_pretrained = DiffSDA._save_pretrained # weights in half precision, mean and std in full
-
-@patch(cls_method=True)
-def from_pretrained(cls:Prior, name, **kw): # folder or Hub name
-    "The prior of a folder or of a Hub name, in evaluation mode; nothing is unpickled."
-    check_folder(Path(name), PriorConfig)
-    try:
-        with redirect_stdout(io.StringIO()): return super(Prior, cls).from_pretrained(str(name), **kw).eval() # the library announces where it reads from
-    except (SafetensorError, RuntimeError, TypeError, OSError, ValueError) as e: raise BadInput(f'{name}: no prior can be loaded from it ({first_line(e)}); expected the config.json and model.safetensors that save_pretrained wrote') from None
 
 # %% ../nbs/50_prior.ipynb #500019
 class Encoded:

@@ -66,6 +66,7 @@ def traverse(self:DiffSDA, clip, # (1, t, ...) as `encode` takes it; or the Fact
     "The clip with one factor moved, (len(alphas), t, ...)."
     if what not in ('static', 'dynamic'): raise BadInput(f"what={what!r}: expected 'static' or 'dynamic'")
     if invert and isinstance(clip, Factors): raise BadInput('invert=True needs the clip itself, not its factors alone')
+    if not len(alphas): raise BadInput('alphas is empty: give one or more, 0 is the clip itself')
     mine = clip if isinstance(clip, Factors) else self.encode(clip)
     if len(mine) != 1: raise BadInput(f'{len(mine)} clips: traverse walks from one, clip[:1]')
     step = {'static': lambda a: Factors(components.walk(mine.s, component, a), mine.d), 'dynamic': lambda a: Factors(mine.s, components.walk(mine.d, component, a))}[what]
@@ -102,6 +103,9 @@ def open_components(path, model=None): # file; DiffSDA they should belong to -> 
         with safe_open(path, 'pt') as f: tensors, theirs = {k: f.get_tensor(k) for k in f.keys()}, (f.metadata() or {}).get('encoder', '')
         found = {what: Components(**{k: tensors[f'{what}.{k}'] for k in ('std', 'vectors', 'share', 'mean')}) for what in ('static', 'dynamic')}
     except (SafetensorError, KeyError, OSError) as e: raise BadInput(f'{path}: not a file of components ({e}); make it again with nbs/train_prior.ipynb') from None
+    for what, c in found.items():
+        dim = getattr(model.config, f'{what[0]}_dim') if model is not None else len(c.std)
+        if (*c.std.shape, *c.mean.shape, *c.vectors.shape) != (dim, dim, len(c.share), dim): raise BadInput(f'{path}: {what} components of shape {tuple(c.vectors.shape)}, expected ({len(c.share)}, {dim}); make it again with nbs/train_prior.ipynb')
     if model is not None and theirs != fingerprint(model): raise BadInput(f'{path}: components of another model ({theirs}, this one is {fingerprint(model)}); make them again with nbs/train_prior.ipynb')
     return found
 

@@ -1,8 +1,10 @@
 """The reference checkpoints do what the README says of them."""
-import json
+import json, shutil
 from pathlib import Path
 import pytest, torch
+from safetensors.torch import load_file, save_file
 from diffsda.factors import BadInput
+from diffsda.judge import Judge
 from diffsda.metrics import mse, swap_error
 from diffsda.model import DiffSDA
 from diffsda.prior import Prior
@@ -50,10 +52,26 @@ def test_factors_say_who_and_what(faces):
 def test_the_first_stage_and_the_judge():
     "Both load, and the first stage is the one that metrics.json speaks of."
     from diffsda.first_stage import fingerprint, open_stage
-    from diffsda.judge import Judge
     folder = root / 'checkpoints/cartoon_vq'
     found, stage = json.loads((folder / 'metrics.json').read_text()), open_stage(folder)
     assert found['fingerprint'] == fingerprint(stage) and found['codes_in_use'] > 200
     faces = CartoonFaces('test', 8, size=128).frames[:, ::8]
     assert (stage.decode(stage.encode(faces)) - faces / 255).square().mean() < 2 * found['mse']
     assert Judge.from_pretrained(root / 'checkpoints/cartoon_judge').config.size == 64
+
+@pytest.mark.parametrize('kind, folder', [(DiffSDA, 'cartoon64'), (Prior, 'cartoon64_prior'), (Judge, 'cartoon_judge')], ids=lambda v: v if isinstance(v, str) else '')
+def test_what_is_not_whole_is_refused(kind, folder, tmp_path):
+    "Weights that are missing, too many, of another shape or no numbers; settings that no model has. Each by its name."
+    for name in ('config.json', 'model.safetensors'): shutil.copy(root / 'checkpoints' / folder / name, tmp_path)
+    def refused(*words):
+        with pytest.raises(BadInput) as e: kind.from_pretrained(tmp_path)
+        assert all(w in str(e.value) for w in words), e.value
+    good, config = load_file(tmp_path / 'model.safetensors'), json.loads((tmp_path / 'config.json').read_text())
+    one = next(k for k, v in good.items() if v.ndim == 2)
+    for odd, words in (({k: v for k, v in good.items() if k != one}, ['1 missing', one]), (good | {'more': torch.ones(2)}, ['1 too much', 'more']),
+                       (good | {one: good[one][:-1]}, ['1 of another shape', one]), (good | {one: good[one] * float('nan')}, ['not finite', one])):
+        save_file(odd, tmp_path / 'model.safetensors'); refused('model.safetensors', *words)
+    save_file(good, tmp_path / 'model.safetensors'); kind.from_pretrained(tmp_path)
+    number = next(k for k, v in config.items() if type(v) is int)
+    for odd, words in (([], ['no settings by name']), (config | {'odd': 1}, ['unknown setting odd']), (config | {number: 0}, [f'{number}=0', 'above 0']), (config | {number: 'x'}, [f"{number}='x'"]), (config | {number: float('nan')}, [number])):
+        (tmp_path / 'config.json').write_text(json.dumps(odd)); refused(str(tmp_path), *words)

@@ -52,6 +52,7 @@ def test_no_progress_bars(path):
 @each
 def test_small(path):
     assert path.stat().st_size < 600_000, 'is too large: smaller pictures (dpi <= 80), fewer of them'
+    assert 'widgets' not in json.loads(path.read_text())['metadata'], 'carries the state of widgets, which nobody sees again: clear it'
     assert [source(c).splitlines()[0] for c in cells(path) if len(source(c).splitlines()) > 45] == []
 
 @each

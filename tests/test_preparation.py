@@ -113,6 +113,12 @@ def test_voxceleb_to_latents(tmp_path, monkeypatch):
     assert 'belongs to the first stage' in str(again(first_stage=str(tmp_path / 'other'))) and 'no config.json' in str(again(first_stage=str(tmp_path / 'none')))
     done = subprocess.run([sys.executable, root / 'data_prep/encode_latents.py', tmp_path / 'vox', '--out', tmp_path / 'others', '--first_stage', tmp_path / 'other'], env=ENV, capture_output=True, text=True)
     assert done.returncode == 0 and 'first_stage: ' in str(again(data_dir=str(tmp_path / 'others')))
+    assert 'of latents of the first stage' in str(again(data_dir=str(tmp_path / 'others'), run=str(tmp_path / 'new'), start=str(tmp_path / 'run'), resume=False))
+    for preset in ('voxceleb', 'celebv_hq'): # the paper's, at full size: a step on these latents
+        e = Experiment(Settings(dataset='voxceleb', data_dir=str(out), preset=preset, run=str(tmp_path / preset), batch_size=2, n_frames=2, steps=1), quiet=True)
+        e.model.train()(*e.model.corrupt(e.train_set.draw(np.random.default_rng(0), 2, 2))).mean().backward()
+        assert sum(p.numel() for p in e.model.parameters()) > 1e8 and all(p.grad is not None and p.grad.isfinite().all() for p in e.model.parameters())
+        assert np.allclose(e.model.config.mean, latents.normalisation[0]) and e.model.config.first_stage == read_info(out)['fingerprint']
     from diffsda.explorer import explore, open_studio
     assert 'trained on latents of the first stage' in explore(tmp_path / 'run', 'voxceleb', str(tmp_path / 'others'), n=2).value
     studio = open_studio(tmp_path / 'run', 'voxceleb', str(out), n=2, n_frames=4)

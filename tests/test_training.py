@@ -53,13 +53,14 @@ def test_a_killed_run_goes_on_bit_for_bit(straight, tmp_path):
     steps = [[line.split(',')[:2] for line in (folder / 'metrics.csv').read_text().splitlines()] for folder in (straight, run)]
     assert steps[0][0] == steps[1][0] and steps[0][-1][0] == steps[1][-1][0]
 
-def test_sigterm_writes_a_checkpoint_first(tmp_path):
+@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+def test_a_stopped_run_writes_a_checkpoint_first(how, tmp_path):
     run = tmp_path / 'run'
     process = train(run, steps=10000, checkpoint_every=2)
     while not (run / 'checkpoint.pt').exists() and process.poll() is None: time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(how)
     said, code = finish(process)
-    assert code == 128 + signal.SIGTERM and 'stopped by SIGTERM after step' in said and 'resume' in said
+    assert code == 128 + how and f'stopped by {how.name} after step' in said and 'resume' in said
     assert f"after step {torch.load(run / 'checkpoint.pt', weights_only=True)['step']};" in said
 
 def test_two_processes_train_in_step(tmp_path):
@@ -119,10 +120,20 @@ def test_train_notebook_refuses(tmp_path, wrong, words):
     (dict(minutes=-1), ['minutes', '0 or more']),
     (dict(preset='voxceleb'), ['(4, 32, 32)', 'choose another preset']),
     (dict(precision='fp16'), ['fp16', 'precision=no']),
+    (dict(seed=2 ** 70), ['seed', '2**63']),
+    (dict(clips='foo'), ["'foo'", "'action'"]),
+    (dict(data_dir='nowhere'), ['nowhere', 'leave data_dir out']),
+    (dict(dataset='vowels', data_dir='nowhere'), ['nowhere', 'leave data_dir out']),
+    (dict(first_stage='nowhere'), ['nowhere', 'works on pixels']),
 ], ids=lambda v: next(iter(v)) if isinstance(v, dict) else '')
 def test_terminal_refuses(tmp_path, wrong, words):
     said = refusal(tmp_path / 'run', **{**dict(steps=3), **wrong})
     assert all(w in said for w in words), said
+
+@pytest.mark.parametrize('run', ['file', 'file/below'])
+def test_a_run_that_cannot_be_written(run, tmp_path):
+    (tmp_path / 'file').write_text('mine')
+    assert 'cannot be written' in refusal(tmp_path / run, steps=3) and (tmp_path / 'file').read_text() == 'mine'
 
 def test_a_run_is_never_overwritten(straight):
     before = (straight / 'checkpoint.pt').read_bytes()
