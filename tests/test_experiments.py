@@ -101,12 +101,12 @@ def test_ablation_notebook(tmp_path):
 def test_prior_through_its_notebook(tmp_path):
     from diffsda.prior import Prior
     from diffsda.traversal import open_components
-    tiny = dict(model=root / 'checkpoints/cartoon64', n_clips=16, n_encoded=32, steps=3, hidden=16, batch_size=4, n_drawn=64, n_judged=4, compare=False)
+    tiny = dict(model=root / 'checkpoints/cartoon64', n_clips=16, n_encoded=32, n_frames=4, steps=3, hidden=16, batch_size=4, n_drawn=64, n_judged=4, compare=0)
     said, code = papermill('train_prior', tmp_path / 'out.ipynb', **tiny, out=tmp_path / 'run')
     assert code == 0, said
     found, prior = json.loads((tmp_path / 'run/metrics.json').read_text()), Prior.from_pretrained(tmp_path / 'run')
     assert open_components(tmp_path / 'run/components.safetensors', DiffSDA.from_pretrained(root / 'checkpoints/cartoon64'))['static'].vectors.shape == (10, prior.config.s_dim)
-    assert 0 <= found['entropy_hair_drawn'] <= np.log(8) and found['steps'] == 3 and found['dim'] == prior.config.dim == prior.config.s_dim + 8 * prior.config.d_dim and found['nearest_drawn'] > 0
+    assert 0 <= found['entropy_hair_drawn'] <= np.log(8) and found['steps'] == 3 and found['dim'] == prior.config.dim == prior.config.s_dim + 4 * prior.config.d_dim and found['nearest_drawn'] > 0
     said, code = papermill('train_prior', tmp_path / 'again.ipynb', **tiny, out=tmp_path / 'run')
     assert code != 0 and 'already holds a run' in said
 
