@@ -30,11 +30,10 @@ from .unet import UNet, check_size
 def networks(c, # ModelConfig
             ):  # (backbone of the denoiser, trunk of the encoder)
     "A U-Net that paints frames and half a U-Net that reads them; or, for vectors, two MLPs."
-    if len(c.frame) != (1 if c.backbone == 'mlp' else 3): raise BadInput(f"frame={c.frame}, backbone={c.backbone!r}: expected 'unet' for pictures (c, h, w) or 'mlp' for vectors (f,)")
+    if len(c.frame) != {'unet': 3, 'mlp': 1}.get(c.backbone): raise BadInput(f"frame={c.frame}, backbone={c.backbone!r}: expected 'unet' for pictures (c, h, w) or 'mlp' for vectors (f,)")
     if c.backbone == 'mlp':
         return (MLP(c.frame[0], c.s_dim + c.d_dim, c.base, c.mults, c.dropout, c.shift),
                 VectorTrunk(c.frame[0], c.hidden, c.enc_base, c.enc_mults, c.dropout))
-    if c.backbone != 'unet': raise BadInput(f"backbone={c.backbone!r}: expected 'unet' for pictures (c, h, w) or 'mlp' for vectors (f,)")
     check_size(c.frame, c.patch, len(c.mults)); check_size(c.frame, c.enc_patch, len(c.enc_mults))
     return (UNet(c.frame, c.s_dim + c.d_dim, c.base, c.mults, c.n_res, c.attn, c.dropout, c.patch, c.shift),
             FrameTrunk(c.frame, c.hidden, c.enc_base, c.enc_mults, c.enc_n_res, c.enc_attn, c.dropout, c.enc_patch))
@@ -62,8 +61,9 @@ def check_folder(folder, config): # a Path that should hold a saved model; the d
                        + (f'. {pickles[0]} is a pickle and is not opened' if pickles else ''))
     try: given = json.loads((folder / 'config.json').read_text())
     except (ValueError, OSError) as e: raise BadInput(f'{folder}/config.json: not readable ({first_line(e)}); copy it again from its run') from None
-    odd = set(given) - {f.name for f in fields(config)} if isinstance(given, dict) else ['']
-    if odd: raise BadInput(f'{folder}/config.json: ' + (f'unknown setting {", ".join(sorted(odd))}' if isinstance(given, dict) else 'no settings by name') + '; expected the config.json that save_pretrained wrote')
+    if not isinstance(given, dict): raise BadInput(f'{folder}/config.json: no settings by name; expected the config.json that save_pretrained wrote')
+    odd = set(given) - {f.name for f in fields(config)}
+    if odd: raise BadInput(f'{folder}/config.json: unknown setting {", ".join(sorted(odd))}; expected the config.json that save_pretrained wrote')
 
 def first_line(error): return f'{type(error).__name__}: {(str(error).strip().splitlines() or [""])[0][:200]}'
 

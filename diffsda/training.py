@@ -125,6 +125,8 @@ class Trainer:
                  quiet=False):      # no progress bar
         self.config, self.out, self.on_sample, self.quiet = config, Path(out), on_sample, quiet
         self.step, self.elapsed, self.noticed, self.stop_signal, self.loading = 0, 0., None, None, []
+        try: self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as e: raise BadInput(f'{self.out}: the folder of the run cannot be written ({e.strerror}); name another one') from None
         self.csv = CSVTracker(self.out / 'metrics.csv')
         self.accelerator = accelerate(config, self.out, [self.csv] + ['tensorboard'] * is_tensorboard_available())
         self.batches = Batches(data, config, self.accelerator.process_index)
