@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from torch import nn
 from diffsda import toys
-from diffsda.clips import write_json
-from diffsda.experiment import Experiment, read_settings
+from diffsda.files import write_json
+from diffsda.experiment import Experiment
+from diffsda.settings import read_settings
 from diffsda.metrics import swap_error
 from diffsda.model import DiffSDA
 from diffsda.presets import PRESETS
@@ -54,7 +55,7 @@ class Run:
     def once(self):
         clips = torch.randint(len(self.frames), (self.batch, 1), device=DEVICE)
         times = torch.rand(self.batch, self.frames.shape[1], device=DEVICE).argsort(1)[:, :self.n_frames].sort(1).values
-        loss = self.model(*self.model.corrupt(self.frames[clips, times])).mean()
+        loss = self.model(*self.model.prepare_batch(self.frames[clips, times])).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(self.params, 1., foreach=True)
         self.optimizer.step()
@@ -109,7 +110,7 @@ def shares(model, pairs): # SwapPairs
 
 def measure(out, run, pairs): # folder of the model; what trained it (step, spent); test pairs
     "metrics.json and the pictures, as diffsda-train leaves them."
-    e = Experiment(read_settings(dict(dataset='cartoon', preset='cartoon64_fine', run=str(out), n_clips=200, pairs=pairs)), quiet=True)
+    e = Experiment(read_settings(dict(dataset='cartoon', preset='cartoon64_fine', run=str(out), n_clips=200, pairs=pairs)), verbose=False)
     e.trainer.step, e.trainer.elapsed = run.step, run.spent
     return e.measure()
 

@@ -6,7 +6,8 @@ of 96 frames, so that the right answer of any swap is a clip that exists.
 """
 import functools
 from diffsda.preparation import Source, data_folder, parser, run
-from diffsda.toys import render, sample_dynamic, sample_static, to_bytes
+from diffsda.faces import render
+from diffsda.toys import sample_dynamic, sample_static, to_bytes
 
 @functools.lru_cache(2)
 def cast(split, n): # -> who, what they do: test identities all do the same, and take their time

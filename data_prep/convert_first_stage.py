@@ -6,7 +6,8 @@ No code in it is run. data_prep/encode_latents.py then takes the folder as --fir
 import argparse, os, sys, tempfile
 from pathlib import Path
 from diffsda.factors import BadInput
-from diffsda.first_stage import KINDS, LEFT_OUT, convert, fingerprint, read_ckpt, save_stage
+from diffsda.first_stage import KINDS, LEFT_OUT, convert, read_ckpt, save_stage
+from diffsda.files import fingerprint
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from diffsda.clips import Clips, read_info
 from diffsda.factors import BadInput
-from diffsda.first_stage import fingerprint, open_stage
+from diffsda.files import fingerprint
+from diffsda.first_stage import open_stage
 from diffsda.preparation import Source, data_folder, parser, run
 
 @functools.lru_cache(1)

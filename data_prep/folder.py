@@ -7,7 +7,7 @@ clip is cropped to the face in it; without, to the largest square in the middle.
 import os
 from pathlib import Path
 import numpy as np
-from diffsda.codec import BANDS, HOP, RATE, SEGMENT, log_mel
+from diffsda.sound import BANDS, HOP, RATE, SEGMENT, log_mel
 from diffsda.factors import BadInput
 from diffsda.preparation import Clip, Source, parser, run, split_by
 from diffsda.presets import PRESETS

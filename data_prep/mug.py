@@ -8,7 +8,7 @@ import os, re
 from pathlib import Path
 from diffsda.factors import BadInput
 from diffsda.preparation import Source, parser, run, split_by
-from diffsda.toys import EXPRESSIONS
+from diffsda.faces import EXPRESSIONS
 from diffsda.video import PICTURES, Pictures, cropped, detector, one_face, square
 
 LAYOUT = re.compile(rf'(?:^|/)(?P<subject>\d{{3}})/(?:(?P<session>session\w*)/)?(?P<expression>{"|".join(EXPRESSIONS)})(?:/(?P<take>[^/]+))?$', re.I)

@@ -1,6 +1,6 @@
 """What timit.py, librispeech.py and fsdd.py share: recordings to log-mel frames."""
 from diffsda import speech
-from diffsda.codec import BANDS, HOP, RATE, SEGMENT, log_mel
+from diffsda.sound import BANDS, HOP, RATE, SEGMENT, log_mel
 from diffsda.preparation import Source, parser, run
 
 def labels(u): return {k: getattr(u, k) for k in ('speaker', 'content', 'sex') if getattr(u, k)}

@@ -30,9 +30,10 @@ class Denoiser(nn.Module):
     "$D(x_\\sigma, \\sigma, z)$: a backbone dressed in EDM's coefficients (Eq. 7)."
     def __init__(self, backbone,  # (x (n, ...), c_noise (n,), z (n, z_dim)) -> as x
                  sigma_data=0.5,  # std of the data
-                 quiet=False):    # the noisy frame as loud as its signal; False: unit variance, Eq. 7
+                 input_scaling='unit'): # of the noisy frame: 'unit' variance (Eq. 7), or 'wiener': the best linear guess of the clean frame
         super().__init__()
-        self.backbone, self.sigma_data, self.quiet = backbone, sigma_data, quiet
+        if input_scaling not in ('unit', 'wiener'): raise BadInput(f"input_scaling={input_scaling!r}: expected 'unit' or 'wiener'")
+        self.backbone, self.sigma_data, self.input_scaling = backbone, sigma_data, input_scaling
 
     def forward(self, x_noisy, # (b, t, c, h, w) or (b, t, f)
                 sigma,         # (b, t) noise level of every frame, or 0-d: one for all
@@ -43,7 +44,7 @@ class Denoiser(nn.Module):
             raise BadInput(f'x has shape {tuple(x_noisy.shape)}, sigma {tuple(sigma.shape)} and z {tuple(z.shape)}, '
                            'expected the same clips and frames (b, t) in front of each: give every frame its sigma and its z')
         c_skip, c_out, c_in, c_noise = precond(sigma.expand(lead), self.sigma_data)
-        if self.quiet: c_in = c_skip / self.sigma_data
+        if self.input_scaling == 'wiener': c_in = c_skip / self.sigma_data
         c_skip, c_out, c_in = (append_dims(c, x_noisy.ndim) for c in (c_skip, c_out, c_in))
         as_batch = lambda v: v.flatten(0, len(lead) - 1)
         out = self.backbone(as_batch(c_in * x_noisy).to(x_noisy.dtype), as_batch(c_noise), as_batch(z))

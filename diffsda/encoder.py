@@ -55,10 +55,12 @@ class SequenceEncoder(nn.Module):
                  s_dim, d_dim, hidden, # sizes of s, of d_t and of the features and LSTM states
                  standardise=True,     # standardised features and orthogonal LSTMs; False: the paper's text, library defaults
                  bidirectional=False,  # first LSTM reads both ways, as the authors' code does: d_t is then not causal
-                 residual=False,       # LSTMs add to what they read, s is read off the mean over the clip; False: Eq. 5 to the letter
+                 lstm_skip=False,      # each LSTM adds its input to its output; False: Eq. 5 as printed
+                 static_pooling='last', # s from the 'last' state h_V (Eq. 5), or from the 'mean' of h over the clip
                 ):
         super().__init__()
-        self.trunk, self.residual, self.ways = trunk, residual, 2 if bidirectional else 1
+        if static_pooling not in ('last', 'mean'): raise BadInput(f"static_pooling={static_pooling!r}: expected 'last' or 'mean'")
+        self.trunk, self.lstm_skip, self.static_pooling, self.ways = trunk, lstm_skip, static_pooling, 2 if bidirectional else 1
         wide = hidden * self.ways
         self.lstm1 = nn.LSTM(hidden, hidden, batch_first=True, bidirectional=bidirectional)
         self.lstm2 = nn.LSTM(wide, hidden, batch_first=True)
@@ -72,8 +74,8 @@ class SequenceEncoder(nn.Module):
         with torch.autocast(x.device.type, enabled=False): # small differences do not survive half precision
             f = self.norm_x(feats.float())
             h, (last, _) = self.lstm1(f)
-            if self.residual: h = h + f.repeat(1, 1, self.ways)
-            s = self.to_s(h.mean(1) if self.residual else rearrange(last, 'way b f -> b (way f)'))
+            if self.lstm_skip: h = h + f.repeat(1, 1, self.ways)
+            s = self.to_s(h.mean(1) if self.static_pooling == 'mean' else rearrange(last, 'way b f -> b (way f)'))
             e = self.lstm2(h)[0]
-            if self.residual: e = e + (h if self.ways == 1 else f)
+            if self.lstm_skip: e = e + (h if self.ways == 1 else f)
             return Factors(self.norm_s(s), self.norm_d(self.to_d(e)))

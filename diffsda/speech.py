@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from .factors import BadInput
-from .codec import BANDS, FLOOR, HOP, RATE, SEGMENT, log_mel
+from .sound import BANDS, FLOOR, HOP, RATE, SEGMENT, log_mel
 from .clips import Clips, SwapPairs
 
 # %% ../nbs/36_speech.ipynb #360005

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import torch
 from einops import rearrange
-from .codec import BANDS, HOP, RATE, SEGMENT, WINDOW, log_mel
+from .sound import BANDS, HOP, RATE, SEGMENT, WINDOW, log_mel
 from .factors import BadInput
 from .clips import SwapPairs
 from .toys import SPLITS, draws, split_index, wander

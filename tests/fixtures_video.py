@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from diffsda.toys import DYNAMIC, render, sample_dynamic, sample_static
+from diffsda.faces import DYNAMIC, render
+from diffsda.toys import sample_dynamic, sample_static
 
 CAST = (8, 27, 98, 194, 208, 288, 339, 433, 600) # identities of the cartoon in whose faces a Haar cascade sees a face; in most it sees none
 

@@ -184,13 +184,13 @@ def test_a_worker_leaves_what_it_inherited(zoo, tmp_path):
     gc.disable()
     try:
         Native(tmp_path / 'trace')
-        prepare([Source('a', str(zoo / 'good.mp4'))], read_and_collect, tmp_path / 'out', dict(name='x', modality='video', frame=[3, 32, 32]), workers=1, quiet=True)
+        prepare([Source('a', str(zoo / 'good.mp4'))], read_and_collect, tmp_path / 'out', dict(name='x', modality='video', frame=[3, 32, 32]), workers=1, verbose=False)
     finally: gc.enable()
     assert not (tmp_path / 'trace').exists()
 
 def test_a_worker_dies(zoo, tmp_path):
     sources = [Source(i, str(zoo / 'good.mp4')) for i in 'abc']
     info = dict(name='x', modality='video', frame=[3, 32, 32])
-    with pytest.raises(BadInput, match='a worker died'): prepare(sources, read_and_die, tmp_path / 'out', info, workers=1, quiet=True)
-    made = prepare(sources, read_and_stumble, tmp_path / 'two', info, workers=1, quiet=True)
+    with pytest.raises(BadInput, match='a worker died'): prepare(sources, read_and_die, tmp_path / 'out', info, workers=1, verbose=False)
+    made = prepare(sources, read_and_stumble, tmp_path / 'two', info, workers=1, verbose=False)
     assert made['clips'] == 2 and 'IndexError: a bug of a library' in skipped(tmp_path / 'two')[str(zoo / 'good.mp4')] and not list((tmp_path / 'two').glob('.shard*'))

@@ -51,7 +51,8 @@ def test_factors_say_who_and_what(faces):
 
 def test_the_first_stage_and_the_judge():
     "Both load, and the first stage is the one that metrics.json speaks of."
-    from diffsda.first_stage import fingerprint, open_stage
+    from diffsda.files import fingerprint
+    from diffsda.first_stage import open_stage
     folder = root / 'checkpoints/cartoon_vq'
     found, stage = json.loads((folder / 'metrics.json').read_text()), open_stage(folder)
     assert found['fingerprint'] == fingerprint(stage) and found['codes_in_use'] > 200

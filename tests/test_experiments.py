@@ -4,7 +4,8 @@ from dataclasses import fields
 from pathlib import Path
 import numpy as np
 import pytest
-from diffsda.experiment import Experiment, Settings, main
+from diffsda.experiment import Experiment, main
+from diffsda.settings import Settings
 from diffsda.model import DiffSDA
 from fixtures_speech import make_fsdd, make_librispeech, make_timit
 
@@ -89,7 +90,7 @@ def test_vowels_through_train(tmp_path):
 def test_other_corpora(corpus, tmp_path):
     "TIMIT with the preset of Table 4, made for it."
     make_fsdd(tmp_path / 'data') if corpus == 'fsdd' else make_timit(tmp_path / 'data')
-    run = Experiment(Settings(dataset=corpus, data_dir=str(tmp_path / 'data'), run=str(tmp_path / 'run'), steps=2, batch_size=2), quiet=True).train()
+    run = Experiment(Settings(dataset=corpus, data_dir=str(tmp_path / 'data'), run=str(tmp_path / 'run'), steps=2, batch_size=2), verbose=False).train()
     assert run.trainer.step == 2 and (tmp_path / 'run/model.safetensors').exists() and len({u[1] for u in run.spoken}) == {'fsdd': 3, 'timit': 24}[corpus]
 
 def test_ablation_notebook(tmp_path):
@@ -100,12 +101,12 @@ def test_ablation_notebook(tmp_path):
 
 def test_prior_through_its_notebook(tmp_path):
     from diffsda.prior import Prior
-    from diffsda.traversal import open_components
+    from diffsda.traversal import load_components
     tiny = dict(model=root / 'checkpoints/cartoon64', n_clips=16, n_encoded=32, n_frames=4, steps=3, hidden=16, batch_size=4, n_drawn=64, n_judged=4, compare=0)
     said, code = papermill('train_prior', tmp_path / 'out.ipynb', **tiny, out=tmp_path / 'run')
     assert code == 0, said
     found, prior = json.loads((tmp_path / 'run/metrics.json').read_text()), Prior.from_pretrained(tmp_path / 'run')
-    assert open_components(tmp_path / 'run/components.safetensors', DiffSDA.from_pretrained(root / 'checkpoints/cartoon64'))['static'].vectors.shape == (10, prior.config.s_dim)
+    assert load_components(tmp_path / 'run/components.safetensors', DiffSDA.from_pretrained(root / 'checkpoints/cartoon64'))['static'].vectors.shape == (10, prior.config.s_dim)
     assert 0 <= found['entropy_hair_drawn'] <= np.log(8) and found['steps'] == 3 and found['dim'] == prior.config.dim == prior.config.s_dim + 4 * prior.config.d_dim and found['nearest_drawn'] > 0
     said, code = papermill('train_prior', tmp_path / 'again.ipynb', **tiny, out=tmp_path / 'run')
     assert code != 0 and 'already holds a run' in said

@@ -3,7 +3,8 @@ import os, pickle, subprocess, sys, types, warnings, zipfile
 from pathlib import Path
 import pytest, torch
 from diffsda.factors import BadInput
-from diffsda.first_stage import build, convert, fingerprint, open_stage, read_ckpt, rename
+from diffsda.first_stage import build, convert, open_stage, read_ckpt, rename
+from diffsda.files import fingerprint
 from original_vq import Original, lightning
 
 root = Path(__file__).parents[1]

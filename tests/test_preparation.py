@@ -8,9 +8,11 @@ from PIL import Image
 from diffsda import presets
 from diffsda.clips import Clips, check, read_info
 from diffsda.datasets import open_dataset
-from diffsda.experiment import Experiment, Settings
+from diffsda.experiment import Experiment
+from diffsda.settings import Settings
 from diffsda.factors import BadInput
-from diffsda.first_stage import fingerprint, open_stage
+from diffsda.files import fingerprint
+from diffsda.first_stage import open_stage
 from diffsda.presets import ModelConfig, Preset
 from diffsda.speech import Speech
 from diffsda.sprites import Sprites
@@ -45,8 +47,8 @@ def apart(a, b): return np.abs(np.asarray(a, float) - np.asarray(b, float)).mean
 TINY = dict(s_dim=6, d_dim=3, hidden=12, base=8, mults=(1, 2), attn=(), n_res=1, patch=4, enc_base=8, enc_mults=(1, 2), enc_attn=(), enc_n_res=1, enc_patch=4, n_steps=3)
 def trained(monkeypatch, name, data, run, **model): # three steps, then swapped -> metrics
     monkeypatch.setitem(presets.PRESETS, 'tiny', Preset(ModelConfig(**TINY | model), dict(batch_size=2, n_frames=4, lr=1e-3, steps=3), 'tests'))
-    one = Experiment(Settings(dataset=name, data_dir=str(data), preset='tiny', run=str(run), pairs=2), quiet=True).train()
-    found = one.measure(quiet=True)
+    one = Experiment(Settings(dataset=name, data_dir=str(data), preset='tiny', run=str(run), pairs=2), verbose=False).train()
+    found = one.measure(verbose=False)
     assert (run / 'swap.png').stat().st_size > 1000 and found['steps'] == 3
     one.table(); one.summary()
     return found
@@ -91,7 +93,7 @@ def test_voxceleb_to_latents(tmp_path, monkeypatch):
     i = int(np.flatnonzero(train.labels['id'] == 'id10001/1zcIwhmdeo1/00002')[0])
     assert train.frame_shape == (3, 256, 256) and train.lengths[i] == 11 # 64 frames at 25 a second: every sixth
     assert apart(cropped(performance(0, 1, 16, 128)[np.arange(0, 64, 6) // 4], None, 256), train.clip(i)) < 4
-    assert 'works on latents' in str(pytest.raises(BadInput, Experiment, Settings(dataset='voxceleb', data_dir=str(tmp_path / 'vox'), run=str(tmp_path / 'no'), steps=1), quiet=True).value)
+    assert 'works on latents' in str(pytest.raises(BadInput, Experiment, Settings(dataset='voxceleb', data_dir=str(tmp_path / 'vox'), run=str(tmp_path / 'no'), steps=1), verbose=False).value)
     torch.manual_seed(0)
     stage = diffusers.VQModel(down_block_types=['DownEncoderBlock2D'] * 4, up_block_types=['UpDecoderBlock2D'] * 4, block_out_channels=[8] * 4, layers_per_block=1, norm_num_groups=4, latent_channels=4, num_vq_embeddings=16, vq_embed_dim=4)
     stage.save_pretrained(tmp_path / 'stage')
@@ -109,14 +111,14 @@ def test_voxceleb_to_latents(tmp_path, monkeypatch):
     assert config['first_stage'] == read_info(out)['fingerprint'] == fingerprint(open_stage(tmp_path / 'stage')) and found['pixel_pairs'] == 2
     with Image.open(tmp_path / 'run/reconstruction.png') as seen: assert seen.width > 8 * 256 # pictures, not latents
     other = diffusers.VQModel.from_config(stage.config); other.save_pretrained(tmp_path / 'other')
-    again = lambda **kw: pytest.raises(BadInput, Experiment, Settings(**{**dict(dataset='voxceleb', data_dir=str(out), preset='tiny', run=str(tmp_path / 'run'), resume=True, steps=4) , **kw}), quiet=True).value
+    again = lambda **kw: pytest.raises(BadInput, Experiment, Settings(**{**dict(dataset='voxceleb', data_dir=str(out), preset='tiny', run=str(tmp_path / 'run'), resume=True, steps=4) , **kw}), verbose=False).value
     assert 'belongs to the first stage' in str(again(first_stage=str(tmp_path / 'other'))) and 'no config.json' in str(again(first_stage=str(tmp_path / 'none')))
     done = subprocess.run([sys.executable, root / 'data_prep/encode_latents.py', tmp_path / 'vox', '--out', tmp_path / 'others', '--first_stage', tmp_path / 'other'], env=ENV, capture_output=True, text=True)
     assert done.returncode == 0 and 'first_stage: ' in str(again(data_dir=str(tmp_path / 'others')))
     assert 'of latents of the first stage' in str(again(data_dir=str(tmp_path / 'others'), run=str(tmp_path / 'new'), start=str(tmp_path / 'run'), resume=False))
     for preset in ('voxceleb', 'celebv_hq'): # the paper's, at full size: a step on these latents
-        e = Experiment(Settings(dataset='voxceleb', data_dir=str(out), preset=preset, run=str(tmp_path / preset), batch_size=2, n_frames=2, steps=1), quiet=True)
-        e.model.train()(*e.model.corrupt(e.train_set.draw(np.random.default_rng(0), 2, 2))).mean().backward()
+        e = Experiment(Settings(dataset='voxceleb', data_dir=str(out), preset=preset, run=str(tmp_path / preset), batch_size=2, n_frames=2, steps=1), verbose=False)
+        e.model.train()(*e.model.prepare_batch(e.train_set.draw(np.random.default_rng(0), 2, 2))).mean().backward()
         assert sum(p.numel() for p in e.model.parameters()) > 1e8 and all(p.grad is not None and p.grad.isfinite().all() for p in e.model.parameters())
         assert np.allclose(e.model.config.mean, latents.normalisation[0]) and e.model.config.first_stage == read_info(out)['fingerprint']
     from diffsda.explorer import explore, open_studio
@@ -124,14 +126,15 @@ def test_voxceleb_to_latents(tmp_path, monkeypatch):
     studio = open_studio(tmp_path / 'run', 'voxceleb', str(out), n=2, n_frames=4)
     assert studio.paint(('swap', 0, 1), True, None)[-1].shape == (4, 3, 256, 256)
     shutil.rmtree(tmp_path / 'stage')
-    assert Experiment(Settings(dataset='voxceleb', data_dir=str(out), preset='tiny', run=str(tmp_path / 'blind'), steps=1), quiet=True).stage is None # false colours then
+    assert Experiment(Settings(dataset='voxceleb', data_dir=str(out), preset='tiny', run=str(tmp_path / 'blind'), steps=1), verbose=False).stage is None # false colours then
 
 def test_cartoon_truth(tmp_path):
     program('cartoon', tmp_path, tmp_path / 'faces', '--train', 3, '--test', 3, '--size', 32)
     train, test = Clips(tmp_path / 'faces'), Clips(tmp_path / 'faces', 'test')
     assert train.lengths.tolist() == [24] * 3 and test.lengths.tolist() == [96] * 3
     pair = test.pairs(3)
-    from diffsda.toys import render, sample_dynamic, sample_static, to_bytes
+    from diffsda.faces import render
+    from diffsda.toys import sample_dynamic, sample_static, to_bytes
     every = to_bytes(render(sample_static(3, 0, 'test'), sample_dynamic(1, 0, 'test', 96)[0].expand(3, -1, -1), 32))
     for static, dynamic, truth in zip(*pair):
         who, theirs = ({i for i in range(3) if all((every[i] == f).flatten(1).all(1).any() for f in clip)} for clip in (static, truth))
@@ -261,7 +264,7 @@ def test_killed_in_its_last_breath(overwrite, breath, films, tmp_path, monkeypat
     sources, info = [p.Source(f'{i:02d}', str(films / f'{i:02d}.mp4')) for i in range(3)], dict(name='x', modality='video', frame=[3, 32, 32])
     def read(source):
         for part in Video(source.path).read(): yield cropped(part, None, 32)
-    make = lambda out, **kw: p.prepare(sources, read, tmp_path / out, info, workers=0, quiet=True, **kw)
+    make = lambda out, **kw: p.prepare(sources, read, tmp_path / out, info, workers=0, verbose=False, **kw)
     make('whole')
     if overwrite: make('out')
     calls, settle = [0], p.settle

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 from fixtures_speech import CORE, babble, make_fsdd, make_librispeech, make_timit, write_sphere
-from diffsda.codec import HOP, RATE, log_mel
+from diffsda.sound import HOP, RATE, log_mel
 from diffsda.factors import BadInput
 from diffsda.speech import CORE_TEST, SEGMENT, SILENCE, Speech, decode, fsdd, librispeech, prepare, read_sound, segments, timit
 

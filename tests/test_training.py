@@ -74,10 +74,10 @@ from diffsda.presets import PRESETS
 from diffsda.model import DiffSDA
 from diffsda.training import Trainer, TrainConfig
 torch.manual_seed(0)
-trainer = Trainer(DiffSDA(PRESETS["cartoon"].model), CartoonFaces("train", n_clips=8, size=32), TrainConfig(steps=2, batch_size=2, n_frames=2, log_every=1), sys.argv[1], quiet=True)
+trainer = Trainer(DiffSDA(PRESETS["cartoon"].model), CartoonFaces("train", n_clips=8, size=32), TrainConfig(steps=2, batch_size=2, n_frames=2, log_every=1), sys.argv[1], verbose=False)
 trainer.fit()
 rank, world = trainer.accelerator.process_index, trainer.accelerator.num_processes
-weights = torch.stack([p.detach().double().sum() for p in trainer.plain.parameters()])
+weights = torch.stack([p.detach().double().sum() for p in trainer.unwrapped_model.parameters()])
 print(f"rank {rank} of {world}: {weights.sum().item():.12f} {trainer.batches[0].float().mean().item():.6f}", flush=True)
 ''')
     said, code = finish(start(sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', str(script), str(tmp_path / 'run')))
