@@ -8,10 +8,19 @@ import json, re, sys
 from pathlib import Path
 
 nbs = Path(__file__).resolve().parent.parent / 'nbs'
-ORDER = '''index 00_factors 01_viz 02_probability 10_sde 11_edm 12_samplers 20_layers 21_unet 22_encoder 23_mlp 40_presets 41_model
-42_training train ablation 03_files 24_faces 30_codec 31_clips 32_toys 33_sprites 34_video 38_preparation 39_datasets 43_settings 60_metrics
-65_experiment 26_first_stage train_first_stage latents 50_prior train_prior 51_traversal 52_explorer explorer 61_judge 25_sound 35_vowels
-36_speech 63_verification verification results'''.split() # the order of reading, not of numbers: the model comes before the data that one needs
+SECTIONS = { # the order of reading, not of numbers: the model comes before the data that one needs
+    'Start': 'index train results',
+    'Factors and probability': '00_factors 01_viz 02_probability',
+    'The mathematics': '10_sde 11_edm 12_samplers',
+    'The networks': '20_layers 21_unet 22_encoder 23_mlp',
+    'Model and training': '40_presets 41_model 42_training ablation',
+    'New clips, hidden factors': '50_prior train_prior 51_traversal 52_explorer explorer',
+    'Measuring': '60_metrics 61_judge 63_verification verification 66_prior_evaluation',
+    'Data': '24_faces 32_toys 33_sprites 25_sound 35_vowels 36_speech 30_codec 31_clips 34_video 38_preparation 39_datasets',
+    'High resolution': '26_first_stage train_first_stage latents',
+    'Running experiments': '03_files 43_settings 65_experiment',
+}
+ORDER = ' '.join(SECTIONS.values()).split()
 LONG = 36 # cells: from here on a notebook opens with its contents
 MARK = '**Contents:** '
 

@@ -15,21 +15,26 @@ def from_root(match):
     if re.match(r'[a-z]+:|#|/', path): return match[0]
     return start + (path[3:] if path.startswith('../') else f'nbs/{path}')
 
-def for_readers(nb):
-    "`#| hide` drops a cell, `#| echo: false` its source; other directives are lines that no reader needs."
-    nb.cells = [c for c in nb.cells if c.cell_type != 'raw' and not re.match(r'\s*#\|\s*(hide|default_exp)', c.source)]
+def for_readers(nb, rooted=True):
+    "`#| hide` drops a cell, `#| echo: false` its source; other directives are lines that no reader needs. Paths from the repository's root, or as they are."
+    dropped = r'\s*#\|\s*(hide|default_exp)' + r'|<!-- not in the README' * rooted
+    nb.cells = [c for c in nb.cells if c.cell_type != 'raw' and not re.match(dropped, c.source)]
     for cell in nb.cells:
-        if cell.cell_type == 'markdown': cell.source = re.sub(r'(\]\(|(?:src|href)=")([^)"\s]+)', from_root, cell.source)
+        if cell.cell_type == 'markdown':
+            if rooted: cell.source = re.sub(r'(\]\(|(?:src|href)=")([^)"\s]+)', from_root, cell.source)
         elif re.search(r'^#\|\s*echo:\s*false', cell.source, re.M): cell.source = ''
-        else: cell.source = re.sub(r"(['\"])\.\./", r'\1', re.sub(r'^#\|.*\n?', '', cell.source, flags=re.M)) # paths, too, from the root
+        else:
+            cell.source = re.sub(r'^#\|.*\n?', '', cell.source, flags=re.M)
+            if rooted: cell.source = re.sub(r"(['\"])\.\./", r'\1', cell.source)
     nb.metadata['language_info'] = {'name': 'python'}
     return nb
 
 def readme(root, out):
     nb = for_readers(nbformat.read(root/'nbs/index.ipynb', 4))
+    nb.cells = [c for c in nb.cells if not c.source.startswith('---\n\n')] # the navigation between notebooks
     resources = {'unique_key': 'index', 'output_files_dir': pictures}
     text, resources = MarkdownExporter().from_notebook_node(nb, resources)
-    text = re.sub(r'<style.*?</style>\s*', '', text, flags=re.S)
+    text = re.sub(r'<style.*?</style>\s*', '', text, flags=re.S).replace('](../', '](') # links that a cell has printed
     text = re.sub(r'```python\s*```\n', '', text)
     text = re.sub(r'^[ \t]+$', '', text, flags=re.M)
     text = re.sub(r'\n{3,}', '\n\n', text).strip() + '\n'
