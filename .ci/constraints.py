@@ -28,7 +28,8 @@ while todo:
     todo += wanted(metadata.requires(name) or [], pins[name])
 del pins[canonical(project['name'])]
 
-print(f'''# The tested set, on Python {sys.version_info.major}.{sys.version_info.minor}. `make` installs with it (pip install -c constraints.txt); plain pip works without it.
+print(f'''# The tested set, on Python {sys.version_info.major}.{sys.version_info.minor}.
+# `make` installs with it (pip install -c constraints.txt); plain pip works without it.
 # Made by `python .ci/constraints.py > constraints.txt` in the environment in which every test passed: the versions
 # installed there of all that pyproject.toml's extras need, directly or through others. torch stands without its local
 # part (+cpu), so that a GPU machine takes the registry's CUDA build of the same version.''')

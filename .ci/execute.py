@@ -1,4 +1,5 @@
-"""Run notebooks in place and clean them, as they are committed: outputs kept, no widget state, cells marked `#| eval: false` left as they are.
+"""Run notebooks in place and clean them, as they are committed: outputs kept, no widget state, cells marked
+`#| eval: false` left as they are.
 
     .venv/bin/python .ci/execute.py 22_encoder 40_presets ..."""
 import re, subprocess, sys
@@ -16,9 +17,12 @@ class Client(NotebookClient):
 def execute(name):
     path = nbs / f'{Path(name).stem}.ipynb'
     nb = nbformat.read(path, 4)
-    try: Client(nb, timeout=3600, kernel_name='python3', store_widget_state=False, resources={'metadata': {'path': str(nbs)}}).execute()
+    where = {'metadata': {'path': str(nbs)}}
+    try: Client(nb, timeout=3600, kernel_name='python3', store_widget_state=False, resources=where).execute()
     finally: nbformat.write(nb, path)
     subprocess.run(['nbdev_clean', '--fname', str(path)], check=True)
 
 if __name__ == '__main__':
-    for name in sys.argv[1:]: execute(name); print(f'{name}: executed and cleaned')
+    for name in sys.argv[1:]:
+        execute(name)
+        print(f'{name}: executed and cleaned')

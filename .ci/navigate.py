@@ -1,4 +1,4 @@
-"""Navigation of the notebooks: a contents line in the long ones, previous · index · next under each, links where one is named.
+"""Navigation of the notebooks: contents of the long ones, previous · index · next under each, links to what is named.
 
     .venv/bin/python .ci/navigate.py            write it into the notebooks
     .venv/bin/python .ci/navigate.py --check    say what is missing, exit code 1
@@ -16,13 +16,15 @@ SECTIONS = { # the order of reading, not of numbers: the model comes before the 
     'Model and training': '40_presets 41_model 42_training ablation',
     'New clips, hidden factors': '50_prior train_prior 51_traversal 52_explorer explorer',
     'Measuring': '60_metrics 61_judge 63_verification verification 66_prior_evaluation',
-    'Data': '24_faces 32_toys 33_sprites 25_sound 35_vowels 36_speech 30_codec 31_clips 34_video 38_preparation 39_datasets',
+    'Data': '24_faces 32_toys 33_sprites 25_sound 35_vowels 36_speech',
+    'Preparing data': '30_codec 31_clips 34_video 38_preparation 39_datasets',
     'High resolution': '26_first_stage train_first_stage latents',
     'Running experiments': '03_files 43_settings 65_experiment',
 }
 ORDER = ' '.join(SECTIONS.values()).split()
 LONG = 36 # cells: from here on a notebook opens with its contents
 MARK = '**Contents:** '
+RULE = '---\n\n[' # how the last cell begins
 
 def source(cell): return ''.join(cell['source'])
 def markdown(cells): return [c for c in cells if c['cell_type'] == 'markdown']
@@ -35,37 +37,42 @@ def outside_code(pattern, replace, text):
     return ''.join(p if i % 2 else re.sub(pattern, replace, p) for i, p in enumerate(parts))
 
 def linked(text, here, titles):
-    "`22_encoder.ipynb`, and a notebook's name in backticks, as links."
+    "The file name of another notebook in backticks, as a link."
     def to(m):
         name = m[1]
-        return m[0] if name not in titles or name == here else f'[{titles[name] if re.match(r"[0-9]", name) else name + ".ipynb"}]({name}.ipynb)'
+        if name not in titles or name == here: return m[0]
+        words = titles[name] if name[0].isdigit() else f'{name}.ipynb'
+        return f'[{words}]({name}.ipynb)'
     return outside_code(r'(?<!\[)`(?:nbs/)?(\w+)\.ipynb`(?!\])', to, text)
 
 def contents(cells):
     heads = [h for c in markdown(cells) for h in re.findall(r'^## (.+)$', source(c), re.M)]
-    plain = lambda h: re.sub(r'[`*]', '', h)
-    return MARK + ' · '.join(f'[{plain(h)}](#{anchor(h)})' for h in heads)
+    return MARK + ' · '.join(f'[{re.sub("[`*]", "", h)}](#{anchor(h)})' for h in heads)
 
 def footer(name, names, titles):
     at = names.index(name)
-    link = lambda n, arrow: f'[{arrow[0]}{titles[n]}{arrow[1]}]({n}.ipynb)'
-    parts = [link(names[at - 1], ('← ', '')) if at else '', '[Index](index.ipynb)' if name != 'index' else '', link(names[at + 1], ('', ' →')) if at + 1 < len(names) else '']
-    return '---\n\n' + ' · '.join(p for p in parts if p)
+    parts = []
+    if at: parts.append(f'[← {titles[names[at - 1]]}]({names[at - 1]}.ipynb)')
+    if name != 'index': parts.append('[Index](index.ipynb)')
+    if at + 1 < len(names): parts.append(f'[{titles[names[at + 1]]} →]({names[at + 1]}.ipynb)')
+    return '---\n\n' + ' · '.join(parts)
+
+def made_here(cell): return cell['cell_type'] == 'markdown' and source(cell).startswith((MARK, RULE))
+def new_cell(id, text): return dict(cell_type='markdown', id=id, metadata={}, source=text.splitlines(True))
 
 def navigate(name, nb, names, titles):
-    cells = nb['cells'] = [c for c in nb['cells'] if not (c['cell_type'] == 'markdown' and source(c).startswith('---\n\n[') and '](index.ipynb)' in source(c) + '](index.ipynb)' * (name == 'index'))]
+    cells = nb['cells'] = [c for c in nb['cells'] if not made_here(c)]
     for c in markdown(cells): c['source'] = linked(source(c), name, titles).splitlines(True)
-    for c in [c for c in markdown(cells) if source(c).startswith(MARK)]: cells.remove(c)
-    if len(cells) >= LONG and name != 'index':
+    if len(cells) >= LONG:
         at = next(i for i, c in enumerate(cells) if c['cell_type'] == 'markdown' and re.search(r'^# ', source(c), re.M))
-        cells.insert(at + 1, dict(cell_type='markdown', id=f'{name[:12]}-contents', metadata={}, source=contents(cells).splitlines(True)))
-    cells.append(dict(cell_type='markdown', id=f'{name[:12]}-nav', metadata={}, source=footer(name, names, titles).splitlines(True)))
+        cells.insert(at + 1, new_cell(f'{name[:12]}-contents', contents(cells)))
+    cells.append(new_cell(f'{name[:12]}-nav', footer(name, names, titles)))
     return nb
 
 def main(check=False):
     found = {p.stem: json.loads(p.read_text()) for p in nbs.glob('*.ipynb')}
     unknown = sorted(set(found) - set(ORDER))
-    if unknown: sys.exit(f'.ci/navigate.py: {", ".join(unknown)} has no place in ORDER')
+    if unknown: sys.exit(f'.ci/navigate.py: {", ".join(unknown)} has no place in SECTIONS')
     names = [n for n in ORDER if n in found]
     titles = {n: title(nb['cells']) for n, nb in found.items()}
     stale = []

@@ -1,4 +1,4 @@
-"""README.md from nbs/index.ipynb, as it was executed: pictures to figures/readme/, links turned to the repository's root.
+"""README.md from nbs/index.ipynb, as it was executed: images to figures/readme/, links from the repository's root.
 
     .venv/bin/python .ci/readme.py [folder to write to]"""
 import re, shutil, sys
@@ -16,7 +16,8 @@ def from_root(match):
     return start + (path[3:] if path.startswith('../') else f'nbs/{path}')
 
 def for_readers(nb, rooted=True):
-    "`#| hide` drops a cell, `#| echo: false` its source; other directives are lines that no reader needs. Paths from the repository's root, or as they are."
+    """`#| hide` drops a cell, `#| echo: false` its source; other directives are lines that no reader needs.
+    Paths begin at the repository's root, or stay as they are."""
     dropped = r'\s*#\|\s*(hide|default_exp)' + r'|<!-- not in the README' * rooted
     nb.cells = [c for c in nb.cells if c.cell_type != 'raw' and not re.match(dropped, c.source)]
     for cell in nb.cells:

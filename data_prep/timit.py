@@ -1,7 +1,8 @@
 """TIMIT: ten sentences by each of 630 speakers, to log-mel frames.
 
 FOLDER is LDC93S1 as the Linguistic Data Consortium ships it: TRAIN/DR1/FCJF0/SA1.WAV and so on, NIST SPHERE or RIFF.
-Test are the 24 speakers of the core test, without the two sentences that everybody says; other test speakers are "rest".
+Test are the 24 speakers of the core test, without the two sentences that everybody says; other test speakers are
+"rest".
 """
 from speech import program
 

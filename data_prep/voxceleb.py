@@ -1,14 +1,14 @@
-"""VoxCeleb 1: faces of celebrities who are interviewed, at 25/6 frames a second.
+"""VoxCeleb 1: faces of celebrities in interviews, at 25/6 frames a second.
 
-FOLDER holds face tracks, as Albanie et al. (2018) gave them out, NAME/1.6/VIDEO/TRACK/*.jpg, taken as they are;
-or as videos, ID/VIDEO/TRACK.mp4 at 25 frames a second, of which every sixth frame is taken. Test are the 40 speakers of the
-verification split: those whose names begin with E, id10270 to id10309.
+FOLDER holds face tracks as Albanie et al. (2018) distributed them, NAME/1.6/VIDEO/TRACK/*.jpg, taken as they are;
+or as videos, ID/VIDEO/TRACK.mp4 at 25 frames a second, of which every sixth frame is taken. Test are the 40 speakers of
+the verification split: those whose names begin with E, id10270 to id10309.
 """
 import os, re
 from pathlib import Path
-from diffsda.factors import BadInput
+from diffsda.factors import refuse
 from diffsda.preparation import Source, parser, run
-from diffsda.video import PICTURES, at_rate, cropped, open_frames
+from diffsda.video import IMAGES, at_rate, cropped, open_frames
 
 LAYOUT = re.compile(r'(?:^|/)(?P<speaker>[^/]+)/(?:1\.6/)?(?P<video>[^/]+)/(?P<track>[^/]+)$')
 
@@ -19,12 +19,20 @@ def is_test(speaker): # a name or a number
 def sources(folder, args):
     tracks = []
     for top, _, files in os.walk(folder, followlinks=True):
-        if any(f.lower().endswith(PICTURES) for f in files): tracks.append(Path(top))
+        if any(f.lower().endswith(IMAGES) for f in files): tracks.append(Path(top))
         tracks += [Path(top) / f for f in files if f.lower().endswith('.mp4')]
-    found = [(t, LAYOUT.search((t.with_suffix('') if t.suffix == '.mp4' else t).relative_to(folder).as_posix())) for t in tracks]
-    found = [(t, m) for t, m in found if m]
-    if not found: raise BadInput(f'{folder}: no face track in it, expected NAME/1.6/VIDEO/TRACK/*.jpg or ID/VIDEO/TRACK.mp4; VoxCeleb is given on request at https://www.robots.ox.ac.uk/~vgg/data/voxceleb')
-    return [Source('/'.join(m.groups()), str(t), 'test' if is_test(m['speaker']) else 'train', {k: m[k] for k in ('speaker', 'video')}) for t, m in found]
+    found = []
+    for track in tracks:
+        place = track.with_suffix('') if track.suffix == '.mp4' else track
+        match = LAYOUT.search(place.relative_to(folder).as_posix())
+        if not match: continue
+        labels = {k: match[k] for k in ('speaker', 'video')}
+        split = 'test' if is_test(match['speaker']) else 'train'
+        found.append(Source('/'.join(match.groups()), str(track), split, labels))
+    if not found:
+        refuse(folder, 'no face track in it', 'NAME/1.6/VIDEO/TRACK/*.jpg or ID/VIDEO/TRACK.mp4',
+               'VoxCeleb is given on request at https://www.robots.ox.ac.uk/~vgg/data/voxceleb')
+    return found
 
 def read(source, args):
     track = open_frames(source.path, 25 / 6)
@@ -32,5 +40,8 @@ def read(source, args):
 
 if __name__ == '__main__':
     args = parser(__doc__, 'voxceleb', 256).parse_args()
-    run(args, 'voxceleb', sources, read, dict(modality='video', frame=[3, args.size, args.size], rate=25 / 6, source='VoxCeleb 1: https://www.robots.ox.ac.uk/~vgg/data/voxceleb, on request', licence='CC BY 4.0 for the dataset; the videos belong to their owners'),
-        {'videos': 22496, 'chunks': 153516, 'speakers to train': 1211, 'to test': 40}, least=10)
+    info = dict(modality='video', frame=[3, args.size, args.size], rate=25 / 6,
+                source='VoxCeleb 1: https://www.robots.ox.ac.uk/~vgg/data/voxceleb, on request',
+                licence='CC BY 4.0 for the dataset; the videos belong to their owners')
+    expected = {'videos': 22496, 'chunks': 153516, 'speakers to train': 1211, 'to test': 40}
+    run(args, 'voxceleb', sources, read, info, expected, least=10)

@@ -5,8 +5,11 @@ import numpy as np
 import soundfile
 
 CORE = dict(DR1='MDAB0 MWBT0 FELC0', DR2='MTAS1 MWEW0 FPAS0', DR3='MJMP0 MLNT0 FPKT0', DR4='MLLL0 MTLS0 FJLM0',
-            DR5='MBPM0 MKLT0 FNLP0', DR6='MCMJ0 MJDH0 FMGD0', DR7='MGRT0 MNJM0 FDHC0', DR8='MJLN0 MPAM0 FMLD0') # TIMIT's testset.doc
-VOWELS = np.array([[270, 2290, 3010], [390, 1990, 2550], [660, 1720, 2410], [730, 1090, 2440], [570, 840, 2410], [300, 870, 2240]]) # Hz, Peterson & Barney 1952: men
+            DR5='MBPM0 MKLT0 FNLP0', DR6='MCMJ0 MJDH0 FMGD0', DR7='MGRT0 MNJM0 FDHC0',
+            DR8='MJLN0 MPAM0 FMLD0') # TIMIT's testset.doc
+# Hz, Peterson & Barney 1952: men
+VOWELS = np.array([[270, 2290, 3010], [390, 1990, 2550], [660, 1720, 2410],
+                   [730, 1090, 2440], [570, 840, 2410], [300, 870, 2240]])
 
 
 def rng_of(*words): return np.random.default_rng(list(hashlib.sha256('/'.join(map(str, words)).encode()).digest()[:8]))
@@ -31,18 +34,23 @@ def babble(speaker, # any name: pitch and length of the vocal tract come from it
     return .5 * sound / np.abs(sound).max()
 
 
-def write_sphere(path, sound, rate=16_000, coding=''): # coding: a line sample_coding, which TIMIT's own headers do not have
+# coding: a line sample_coding, which TIMIT's own headers do not have
+def write_sphere(path, sound, rate=16_000, coding=''):
     "NIST SPHERE as TIMIT has it: 1024 bytes of header, then 16 bit little endian."
     name = f'{Path(path).parent.name[1:]}_{Path(path).stem}'.lower()
     pcm = np.round(np.asarray(sound) * 32767).astype('<i2')
-    lines = ['NIST_1A', '   1024', 'database_id -s5 TIMIT', 'database_version -s3 1.0', f'utterance_id -s{len(name)} {name}', 'channel_count -i 1',
-             f'sample_count -i {len(pcm)}', f'sample_rate -i {rate}', f'sample_min -i {pcm.min()}', f'sample_max -i {pcm.max()}', 'sample_n_bytes -i 2', 'sample_byte_format -s2 01',
+    lines = ['NIST_1A', '   1024', 'database_id -s5 TIMIT', 'database_version -s3 1.0',
+             f'utterance_id -s{len(name)} {name}', 'channel_count -i 1', f'sample_count -i {len(pcm)}',
+             f'sample_rate -i {rate}', f'sample_min -i {pcm.min()}', f'sample_max -i {pcm.max()}',
+             'sample_n_bytes -i 2', 'sample_byte_format -s2 01',
              'sample_sig_bits -i 16', *([f'sample_coding -s{len(coding)} {coding}'] if coding else []), 'end_head', '']
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes('\n'.join(lines).encode().ljust(1024) + pcm.tobytes())
 
 
-def make_timit(folder, train=('DR1/FCJF0', 'DR2/MARC0', 'DR8/FCLT0'), test=tuple(f'{d}/{s}' for d, who in CORE.items() for s in who.split()) + ('DR1/FAKS0',),
+CORE_PATHS = tuple(f'{d}/{s}' for d, who in CORE.items() for s in who.split())
+
+def make_timit(folder, train=('DR1/FCJF0', 'DR2/MARC0', 'DR8/FCLT0'), test=(*CORE_PATHS, 'DR1/FAKS0'),
                sentences=('SA1', 'SX37', 'SI1027'), lower=False, seconds=.7, write=write_sphere): # -> Path
     "As LDC93S1: TRAIN/DR1/FCJF0/SA1.WAV, or all in lower case. FAKS0 is a test speaker who is not in the core test."
     for side, speakers in (('TRAIN', train), ('TEST', test)):
@@ -56,7 +64,8 @@ def make_timit(folder, train=('DR1/FCJF0', 'DR2/MARC0', 'DR8/FCLT0'), test=tuple
     return Path(folder)
 
 
-def make_librispeech(folder, speakers=range(10, 20), utterances=1, subset='train-clean-100', flat=False, seconds=1.3): # -> Path
+# -> Path
+def make_librispeech(folder, speakers=range(10, 20), utterances=1, subset='train-clean-100', flat=False, seconds=1.3):
     "As openslr.org/12, or all files in one folder as the subset at hand."
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
     for who in speakers:
@@ -64,7 +73,8 @@ def make_librispeech(folder, speakers=range(10, 20), utterances=1, subset='train
             path = folder / ('' if flat else f'{subset}/{who}/{who}7') / f'{who}-{who}7-{i:04d}.flac'
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, babble(who, f'{who} {i}', seconds), 16_000)
-    (folder / 'SPEAKERS.TXT').write_text(';ID  |SEX| SUBSET           |MINUTES| NAME\n' + ''.join(f'{s:<4} | {"FM"[s % 2]} | train-clean-100  | 25.03 | Somebody\n' for s in speakers))
+    rows = [f'{s:<4} | {"FM"[s % 2]} | train-clean-100  | 25.03 | Somebody\n' for s in speakers]
+    (folder / 'SPEAKERS.TXT').write_text(';ID  |SEX| SUBSET           |MINUTES| NAME\n' + ''.join(rows))
     return folder
 
 
@@ -73,5 +83,7 @@ def make_fsdd(folder, speakers=('george', 'jackson', 'lucas'), digits=range(10),
     (Path(folder) / 'recordings').mkdir(parents=True, exist_ok=True)
     for speaker in speakers:
         for digit in digits:
-            for take in takes: soundfile.write(Path(folder) / f'recordings/{digit}_{speaker}_{take}.wav', babble(speaker, digit, seconds + .01 * take, 8_000), 8_000)
+            for take in takes:
+                path = Path(folder) / f'recordings/{digit}_{speaker}_{take}.wav'
+                soundfile.write(path, babble(speaker, digit, seconds + .01 * take, 8_000), 8_000)
     return Path(folder)

@@ -1,5 +1,5 @@
-"""The documentation site is built from the notebooks as they are committed, and opens in a browser: pages, formulas, search."""
-import functools, http.server, importlib.util, json, os, shutil, subprocess, sys, threading
+"""The documentation site is built from the notebooks as they are committed, and opens in a browser."""
+import functools, http.server, json, shutil, subprocess, sys, threading
 from pathlib import Path
 import pytest
 
@@ -43,7 +43,8 @@ def test_opens_in_the_browser(site):
             page.goto(f'{at}/11_edm.html')
             page.wait_for_selector('.MathJax', state='attached', timeout=60_000) # formulas are set without a network
             assert page.locator('.md-nav--secondary a').count() > 3 # a table of contents
-            images = page.locator('.md-content img').evaluate_all('all => all.map(i => i.complete && i.naturalWidth > 0)')
+            loaded = 'all => all.map(i => i.complete && i.naturalWidth > 0)'
+            images = page.locator('.md-content img').evaluate_all(loaded)
             assert images and all(images)
             page.fill('.md-search__input', 'preconditioning')
             page.wait_for_selector('.md-search-result__item', timeout=60_000)

@@ -60,7 +60,7 @@ def test_verification_refuses_a_model_of_pictures(speech, tmp_path):
 def test_a_notebook_refuses_an_unknown_parameter(name, odd, tmp_path):
     "A slip, and (the last) the name of something it imports."
     said, code = papermill(name, tmp_path / 'out.ipynb', **{odd: 3})
-    assert code != 0 and f"'{odd}' does not exist" in said
+    assert code != 0 and f"'{odd}': it does not exist" in said
 
 def test_every_notebook_guards_the_parameters_it_has():
     guarded = {}

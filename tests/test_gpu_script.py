@@ -1,4 +1,4 @@
-"""The script that trained the reference faces, on a CPU and for a moment: what it paints, what it trains, what it asks for."""
+"""The script that trained the reference faces, on a CPU and for a moment: what it draws, what it trains, what it asks for."""
 import importlib.util, json, subprocess, sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +16,15 @@ def script():
     module.DEVICE, module.GPU = 'cpu', False # also where there is one
     return module
 
-def test_it_paints_what_the_dataset_draws(script):
+def test_it_draws_what_the_dataset_draws(script):
     static, dynamic = toys.sample_static(12), toys.sample_dynamic(12, n_frames=8)[0]
-    ours, theirs = script.paint(static, dynamic, chunk=16), toys.draw_clips(static, dynamic, 64)
+    ours, theirs = script.draw(static, dynamic, chunk=16), toys.draw_clips(static, dynamic, 64)
     assert (ours.int() - theirs.int()).abs().max() <= 1
 
 def test_it_learns_and_averages(script):
     static, dynamic = toys.sample_static(6), toys.sample_dynamic(6)[0]
     config = replace(script.FINE, base=8, mults=(1, 2), patch=8, enc_base=8, enc_mults=(1, 2), enc_patch=8, hidden=16)
-    run = script.Run('small', config, script.paint(static, dynamic), batch=4, ema=0.5)
+    run = script.Run('small', config, script.draw(static, dynamic), batch=4, ema=0.5)
     first = [p.clone() for p in run.params]
     run.train(8.)
     mean = lambda rows: sum(r['loss'] for r in rows) / len(rows)

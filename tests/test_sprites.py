@@ -1,4 +1,4 @@
-"""Sprites from stand-in sheets in the true layout; with the real ones too where DIFFSDA_SPRITES names them or they lie beside the checkout."""
+"""Sprites from stand-in sheets in the true layout; also from the real ones, where DIFFSDA_SPRITES names them."""
 import os, pickle, subprocess, sys
 from pathlib import Path
 import numpy as np
@@ -10,7 +10,8 @@ from diffsda.factors import BadInput
 from diffsda.sprites import CELLS, Sprites, read_sheet, split_characters
 
 root = Path(__file__).resolve().parent.parent
-spots = [os.environ['DIFFSDA_SPRITES']] if 'DIFFSDA_SPRITES' in os.environ else [root/'data/sprites', root.parent/'shared/data/sprites']
+usual = [root/'data/sprites', root.parent/'shared/data/sprites']
+spots = [os.environ['DIFFSDA_SPRITES']] if 'DIFFSDA_SPRITES' in os.environ else usual
 LAYERS = ('body', 'bottomwear', 'topwear', 'hair', 'shoes')
 
 @pytest.fixture(scope='module')
@@ -37,9 +38,11 @@ def spoilt(stand_in, tmp_path):
 def by_pil(sheets, who, cells):
     "A character as the authors' script makes it: whole sheets over black, then the cells cut out."
     sheet = Image.new('RGBA', (832, 1344), 'black')
-    for layer, v in zip(LAYERS, [*who, 1]): sheet = Image.alpha_composite(sheet, Image.open(sheets/layer/f'{v}.png').convert('RGBA'))
+    for layer, v in zip(LAYERS, [*who, 1]):
+        sheet = Image.alpha_composite(sheet, Image.open(sheets/layer/f'{v}.png').convert('RGBA'))
     corner = [(64 * (int(c) % 13), 64 * (int(c) // 13)) for c in cells]
-    return torch.from_numpy(np.stack([np.asarray(sheet.crop((x, y, x + 64, y + 64)))[..., :3] for x, y in corner])).permute(0, 3, 1, 2)
+    frames = [np.asarray(sheet.crop((x, y, x + 64, y + 64)))[..., :3] for x, y in corner]
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
 
 
 def test_cells_of_the_readme():
@@ -74,7 +77,8 @@ def test_labels(stand_in, clips, n):
     assert list(ds.labels) == ['body', 'bottomwear', 'topwear', 'hair'] + ['action'] * (clips == 'action')
     assert all(v.shape == (n,) and v.dtype == np.int64 for v in ds.labels.values())
     i = n // 2
-    who, what = [ds.labels[a][i] for a in ('body', 'bottomwear', 'topwear', 'hair')], ds.labels['action'][i] if clips == 'action' else slice(None)
+    who = [ds.labels[a][i] for a in ('body', 'bottomwear', 'topwear', 'hair')]
+    what = ds.labels['action'][i] if clips == 'action' else slice(None)
     assert torch.equal(ds.clip(i), by_pil(stand_in, who, CELLS[what].ravel()))
 
 def test_draw_is_a_function_of_the_generator(ds):
@@ -103,11 +107,12 @@ def test_clip_is_evenly_spaced(ds):
 @pytest.mark.parametrize('clips', ['character', 'action'])
 def test_pairs_have_the_right_answer(stand_in, clips, monkeypatch):
     ds, asked = Sprites(stand_in, 'test', clips), []
-    paint = ds.render
-    monkeypatch.setattr(ds, 'render', lambda who, frames: asked.append((who, frames)) or paint(who, frames))
+    render = ds.render
+    monkeypatch.setattr(ds, 'render', lambda who, frames: asked.append((who, frames)) or render(who, frames))
     static, dynamic, truth = ds.pairs(40, 5, seed=3)
     (a, what_a), (b, what_b), _ = asked
-    assert (a != b).any(axis=1).all() and {tuple(c) for c in np.concatenate([a, b])} <= {tuple(c) for c in split_characters('test')}
+    assert (a != b).any(axis=1).all()
+    assert {tuple(c) for c in np.concatenate([a, b])} <= {tuple(c) for c in split_characters('test')}
     for i in range(3):
         for clip, who, what in ((static, a, what_a), (dynamic, b, what_b), (truth, a, what_b)):
             assert torch.equal(clip[i], by_pil(stand_in, who[i], CELLS.ravel()[what[i]]))
@@ -140,21 +145,30 @@ def half(sheet): return sheet[:len(sheet) // 2]
 def flip(sheet): return sheet[:len(sheet) // 2] + bytes([sheet[len(sheet) // 2] ^ 1]) + sheet[len(sheet) // 2 + 1:]
 def no_end(sheet): return sheet[:-12 - 300]
 
-@pytest.mark.parametrize('spoil,found', [(half, 'damaged or truncated'), (flip, 'damaged or truncated'), (no_end, 'damaged or truncated'),
-                                         (lambda s: b'', 'not a picture'), (lambda s: b'<html>404</html>', 'not a picture'), (lambda s: s[:20], 'not a picture')])
+@pytest.mark.parametrize('spoil,found', [
+    (half, 'damaged or truncated'), (flip, 'damaged or truncated'), (no_end, 'damaged or truncated'),
+    (lambda s: b'', 'not a picture'), (lambda s: b'<html>404</html>', 'not a picture'),
+    (lambda s: s[:20], 'not a picture')])
 @pytest.mark.parametrize('lenient', [False, True])
 def test_damaged_sheet(stand_in, spoilt, monkeypatch, spoil, found, lenient):
-    monkeypatch.setattr(ImageFile, 'LOAD_TRUNCATED_IMAGES', lenient) # other libraries set it; it must not let grey halves in
+    # other libraries set it; it must not let grey halves in
+    monkeypatch.setattr(ImageFile, 'LOAD_TRUNCATED_IMAGES', lenient)
     (spoilt/'hair/2.png').write_bytes(spoil((stand_in/'hair/2.png').read_bytes()))
-    with pytest.raises(BadInput, match=rf'hair.2\.png: .*{found}.*832 x 1344.*YingzhenLi/Sprites'): read_sheet(spoilt/'hair/2.png')
+    with pytest.raises(BadInput, match=rf'hair.2\.png: .*{found}.*832 x 1344.*YingzhenLi/Sprites'):
+        read_sheet(spoilt/'hair/2.png')
 
 @pytest.mark.parametrize('image,kind,found', [
-    (Image.new('RGBA', (576, 256)), 'PNG', 'a PNG of 576 x 256 pixels with'), (Image.new('RGBA', (1344, 832)), 'PNG', '1344 x 832'),
-    (Image.new('RGB', (832, 1344)), 'PNG', 'without transparency'), (Image.new('RGB', (832, 1344)), 'JPEG', 'a JPEG of'), (Image.new('L', (832, 1344)), 'GIF', 'a GIF of'),
-    (Image.new('RGBA', (832, 1344)), 'PNG', r'frame 125 \(walk left\) is empty'), (Image.new('RGBA', (832, 1344), 'red'), 'PNG', r'frame 125 \(walk left\) is opaque')])
+    (Image.new('RGBA', (576, 256)), 'PNG', 'a PNG of 576 x 256 pixels with'),
+    (Image.new('RGBA', (1344, 832)), 'PNG', '1344 x 832'),
+    (Image.new('RGB', (832, 1344)), 'PNG', 'without transparency'),
+    (Image.new('RGB', (832, 1344)), 'JPEG', 'a JPEG of'), (Image.new('L', (832, 1344)), 'GIF', 'a GIF of'),
+    (Image.new('RGBA', (832, 1344)), 'PNG', r'frame 125 \(walk left\) is empty'),
+    (Image.new('RGBA', (832, 1344), 'red'), 'PNG', r'frame 125 \(walk left\) is opaque')])
 def test_wrong_sheet(spoilt, image, kind, found):
     image.save(spoilt/'hair/2.png', kind)
-    with pytest.raises(BadInput, match=rf'hair.2\.png: .*{found}.*expected a PNG of 832 x 1344 .*hair/2\.png from github'): read_sheet(spoilt/'hair/2.png')
+    said = rf'hair.2\.png: .*{found}.*expected a PNG of 832 x 1344 .*hair/2\.png from github'
+    with pytest.raises(BadInput, match=said):
+        read_sheet(spoilt/'hair/2.png')
 
 def test_dataset_names_the_bad_sheet(spoilt):
     (spoilt/'hair/2.png').write_text('version https://git-lfs.github.com/spec/v1')
@@ -171,7 +185,9 @@ def test_palette_sheet_is_welcome(stand_in, spoilt):
     assert torch.equal(ds.render(who[None], np.arange(72)[None])[0], by_pil(spoilt, who, CELLS.ravel()))
 
 def test_missing_sheets(spoilt, tmp_path):
-    with pytest.raises(BadInput, match=r'1 of the 25 sheets are missing \(hair/2\.png\).*git clone https://github.com/YingzhenLi/Sprites'): Sprites(spoilt)
+    said = r'1 of the 25 sheets are missing \(hair/2\.png\).*git clone https://github.com/YingzhenLi/Sprites'
+    with pytest.raises(BadInput, match=said):
+        Sprites(spoilt)
     (spoilt/'shoes/1.png').unlink()
     with pytest.raises(BadInput, match=r'2 of the 25 sheets are missing \(hair/2\.png, shoes/1\.png\)'): Sprites(spoilt)
     (tmp_path/'empty').mkdir()
@@ -179,11 +195,15 @@ def test_missing_sheets(spoilt, tmp_path):
 
 def test_no_folder(tmp_path):
     (tmp_path/'file').write_text('')
-    for folder, found in ((None, 'none was given'), (tmp_path/'nowhere', 'there is no such folder'), (tmp_path/'file', 'a file, not a folder')):
-        with pytest.raises(BadInput, match=f'{found}.*YingzhenLi/Sprites.*body, bottomwear, topwear and hair'): Sprites(folder)
+    wrong = {None: 'none was given', tmp_path/'nowhere': 'there is no such folder',
+             tmp_path/'file': 'a file, not a folder'}
+    for folder, found in wrong.items():
+        with pytest.raises(BadInput, match=f'{found}.*YingzhenLi/Sprites.*body, bottomwear, topwear and hair'):
+            Sprites(folder)
 
-@pytest.mark.parametrize('wrong,said', [(dict(split='valid'), "split='valid'.*train, test"), (dict(clips='movie'), "clips='movie'.*character.*action"),
-                                        (dict(size=48), 'size=48.*64'), (dict(size=128), 'size=128'), (dict(seed=-1), 'seed=-1')])
+@pytest.mark.parametrize('wrong,said', [
+    (dict(split='valid'), "split='valid'.*train, test"), (dict(clips='movie'), "clips='movie'.*character.*action"),
+    (dict(size=48), 'size=48.*64'), (dict(size=128), 'size=128'), (dict(seed=-1), 'seed=-1')])
 def test_wrong_argument(stand_in, wrong, said):
     with pytest.raises(BadInput, match=said): Sprites(stand_in, **wrong)
 
@@ -196,4 +216,5 @@ def test_too_many_frames(stand_in, clips, most):
 
 def test_no_such_clip(ds):
     for i in (296, -1):
-        with pytest.raises(BadInput, match=f'clip {i}: expected 0 to 295'): ds.clip(i)
+        with pytest.raises(BadInput, match=f'clip {i}: there are 296 clips in this split; expected 0 to 295'):
+            ds.clip(i)

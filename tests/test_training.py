@@ -1,8 +1,12 @@
 """Runs as a user starts them: from a terminal, through papermill, killed and taken up again, in two processes, with wrong input."""
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
+import numpy as np
 import pytest, torch
-from diffsda.experiment import main
+from PIL import Image
+from diffsda.experiment import main, progress_picture, rows_by_colour
+from diffsda.factors import BadInput
+from diffsda.training import Clock
 from fixtures import make_sprite_sheets
 
 root = Path(__file__).resolve().parent.parent
@@ -13,7 +17,7 @@ def options(values): return [o for k, v in values.items() for o in ([f'--{k}'] i
 def start(*command, **kw): return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
 def finish(process): return process.communicate(timeout=300)[0], process.returncode
 def train(run, **values): return start('diffsda-train', *options({**tiny, 'run': run, **values}))
-def refusal(run, **values):
+def terminal_refusal(run, **values):
     "The sentence with which `diffsda-train` ends; an exit with a sentence is exit code 1."
     with pytest.raises(SystemExit) as end: main(options({**tiny, 'run': run, **values}))
     assert isinstance(end.value.code, str) and end.value.code.startswith('diffsda-train: ')
@@ -89,9 +93,12 @@ print(f"rank {rank} of {world}: {weights.sum().item():.12f} {trainer.batches[0].
 
 
 def test_train_notebook(tmp_path):
-    said, code = papermill(tmp_path, steps=3)
+    "Words of a terminal: `-p P_mean 2` is an integer for papermill, `-p s_dim None` the preset's."
+    said, code = papermill(tmp_path, steps=3, P_mean='2', s_dim='None', d_noise='0.5', lstm_skip='False')
     assert code == 0, said
     assert json.loads((tmp_path / 'run/metrics.json').read_text())['steps'] == 3 and (tmp_path / 'run/swap.png').exists()
+    config = json.loads((tmp_path / 'run/config.json').read_text())
+    assert {k: config[k] for k in ('P_mean', 's_dim', 'd_noise', 'lstm_skip')} == dict(P_mean=2., s_dim=64, d_noise=.5, lstm_skip=False)
 
 def test_train_notebook_on_sprites(tmp_path):
     said, code = papermill(tmp_path, steps=3, dataset='sprites', data_dir=make_sprite_sheets(tmp_path / 'sheets'), clips='action')
@@ -99,9 +106,9 @@ def test_train_notebook_on_sprites(tmp_path):
     assert json.loads((tmp_path / 'run/metrics.json').read_text())['dataset'] == 'sprites'
 
 @pytest.mark.parametrize('wrong, words', [
-    (dict(datset='mug'), ["parameter 'datset' does not exist", 'did you mean dataset']),
+    (dict(datset='mug'), ["parameter 'datset': it does not exist", 'did you mean dataset']),
     (dict(dataset='mug'), ['https://mug.ee.auth.gr/fed', 'data_prep', '-p dataset cartoon']),
-    (dict(steps='many'), ["parameter steps is 'many'", 'expected int']),
+    (dict(steps='many'), ["parameter steps: 'many'", 'expected int']),
 ], ids=['unknown name', 'missing dataset', 'wrong kind'])
 def test_train_notebook_refuses(tmp_path, wrong, words):
     said, code = papermill(tmp_path, **{**dict(steps=3), **wrong})
@@ -127,28 +134,28 @@ def test_train_notebook_refuses(tmp_path, wrong, words):
     (dict(first_stage='nowhere'), ['nowhere', 'works on pixels']),
 ], ids=lambda v: next(iter(v)) if isinstance(v, dict) else '')
 def test_terminal_refuses(tmp_path, wrong, words):
-    said = refusal(tmp_path / 'run', **{**dict(steps=3), **wrong})
+    said = terminal_refusal(tmp_path / 'run', **{**dict(steps=3), **wrong})
     assert all(w in said for w in words), said
 
 @pytest.mark.parametrize('run', ['file', 'file/below'])
 def test_a_run_that_cannot_be_written(run, tmp_path):
     (tmp_path / 'file').write_text('mine')
-    assert 'cannot be written' in refusal(tmp_path / run, steps=3) and (tmp_path / 'file').read_text() == 'mine'
+    assert 'cannot be written' in terminal_refusal(tmp_path / run, steps=3) and (tmp_path / 'file').read_text() == 'mine'
 
 def test_a_run_is_never_overwritten(straight):
     before = (straight / 'checkpoint.pt').read_bytes()
-    said = refusal(straight, steps=3)
+    said = terminal_refusal(straight, steps=3)
     assert 'already holds a run' in said and 'resume' in said
     assert (straight / 'checkpoint.pt').read_bytes() == before
 
 def test_resume_refuses_another_model(straight):
-    assert 'd_dim: 12 there, 5 here' in refusal(straight, steps=9, resume=True, d_dim=5)
-    assert 'n_frames=3, not 5' in refusal(straight, steps=9, resume=True, n_frames=5)
+    assert 'd_dim: 12 there, 5 here' in terminal_refusal(straight, steps=9, resume=True, d_dim=5)
+    assert 'n_frames=3, not 5' in terminal_refusal(straight, steps=9, resume=True, n_frames=5)
 
 def test_resume_refuses_what_is_not_a_checkpoint(tmp_path):
     run = tmp_path / 'run'; run.mkdir()
     (run / 'checkpoint.pt').write_bytes(b'PK\x03\x04 half a file')
-    assert 'checkpoint.pt: not a checkpoint that can be read safely' in refusal(run, steps=3, resume=True)
+    assert 'checkpoint.pt: not a checkpoint that can be read safely' in terminal_refusal(run, steps=3, resume=True)
 
 def test_a_sentence_and_an_exit_code(tmp_path):
     said, code = finish(train(tmp_path / 'run', dataset='mug'))
@@ -156,4 +163,30 @@ def test_a_sentence_and_an_exit_code(tmp_path):
 
 def test_help():
     said, code = finish(start('diffsda-train', '--help'))
-    assert code == 0 and '--dataset' in said and 'budget in minutes' in said
+    assert code == 0 and '--dataset' in said and 'budget in minutes' in said and "[the preset's]" in said
+
+def test_the_clock_counts_waiting_and_work():
+    "Batches that take 0.05 s to come, work that takes 0.02 s with each."
+    def slow():
+        for k in range(4):
+            time.sleep(.05)
+            yield k
+    clock = Clock(elapsed=100.)
+    for k in clock.timed(slow()): time.sleep(.02)
+    assert k == 3 and .2 <= clock.waited and clock.waited + .08 <= clock.since_log <= clock.elapsed - 100 + 1e-3
+    clock.restart()
+    assert clock.waited == 0 and clock.since_log < .05 and clock.elapsed >= 100.28
+
+def test_the_same_swap_after_more_and_more_steps(tmp_path):
+    "Rows are found by their coloured bars: of two pictures with known rows, the right ones are cut out."
+    from diffsda.viz import swap_picture
+    grey = lambda v: torch.full((2, 8, 3, 32, 32), v)
+    (tmp_path / 'samples').mkdir()
+    for step, v in ((2, 60), (4, 120)): swap_picture(*map(grey, (20, v, v, 200)), n=2).save(tmp_path / f'samples/step_{step:06d}.png')
+    for name, v in (('#2563eb', 20), ('#16a34a', 60), ('#9ca3af', 200)):
+        row, = rows_by_colour(Image.open(tmp_path / 'samples/step_000002.png'), [name])
+        inside = row[..., 2:60, 2:60]
+        assert row.shape[-2] >= 60 and (inside[inside < 255] == v).all()
+    picture = np.asarray(progress_picture(tmp_path, (2, 4)).convert('RGB'))
+    assert {20, 60, 120, 200} <= set(np.unique(picture[:, -60]).tolist())
+    with pytest.raises(BadInput, match='step_000003.png'): progress_picture(tmp_path, (2, 3))

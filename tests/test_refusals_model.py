@@ -1,0 +1,184 @@
+"""What a model, its settings, its files and its trainer refuse, each with a sentence that names the thing."""
+import json
+from dataclasses import replace
+from pathlib import Path
+import pytest, torch
+from safetensors.torch import load_file, save_file
+from diffsda.factors import refusal
+from diffsda.model import DiffSDA, build_networks, evaluating
+from diffsda.presets import PRESETS, TABLE4, TABLE5, ModelConfig, from_table4, parse_cell
+from diffsda.training import CSVTracker, TrainConfig, load_checkpoint
+
+tiny = ModelConfig(frame=(3, 32, 32), base=16, mults=(1, 2), n_res=1, attn=(), patch=8, hidden=16, s_dim=4, d_dim=2,
+                   enc_base=16, enc_mults=(1, 2), enc_n_res=1, enc_attn=(), enc_patch=8)
+
+@pytest.fixture(scope='module')
+def model(): return DiffSDA(tiny)
+
+@pytest.fixture(scope='module')
+def clips(): return torch.randint(0, 256, (2, 3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+@pytest.fixture()
+def saved(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize('name, value', [
+    ('std', 0), ('temperature', float('nan')), ('temperature', -1), ('n_steps', -3), ('n_steps', 0), ('base', 2.5), ('base', True), ('mults', ()),
+    ('mults', (1, 0)), ('patch', 0), ('attn', 2), ('attn', (-1,)), ('frame', '64'), ('latent', 1), ('backbone', 3), ('P_mean', 'x'),
+    ('P_std', 0.), ('d_noise', -.1), ('mean', (0., float('inf'))), ('std', (.5, 0.)), ('first_stage', None)])
+def test_settings_that_no_model_has(name, value): assert f'{name}={value!r}' in refusal(lambda: ModelConfig(**{name: value}))
+
+def test_settings_that_a_model_may_have():
+    config = ModelConfig(attn=[], dropout=0, temperature=0, d_noise=0, mean=[0., -1.], std=[1, 2.], P_mean=-3)
+    assert config.attn == () and config.mean == (0., -1.)
+
+@pytest.mark.parametrize('config, words', [
+    (dict(frame=(3, 50, 50), patch=4), ['50x50', 'multiples of 32']),
+    (dict(frame=(80,)), ["'unet' for frames of shape (80,)", "'mlp' for vectors"]),
+    (dict(frame=(3, 64, 64), backbone='mlp'), ["'mlp' for frames of shape (3, 64, 64)", "'unet' for images"]),
+    (dict(backbone='transformer'), ["'transformer'"]),
+    (dict(input_scaling='loud'), ["input_scaling", "'unit' or 'wiener'"]),
+    (dict(static_pooling='max'), ["static_pooling", "'last' or 'mean'"]),
+], ids=lambda v: str(next(iter(v))) if isinstance(v, dict) else '')
+def test_networks_that_cannot_be_built(config, words):
+    said = refusal(lambda: DiffSDA(ModelConfig(**config)))
+    assert all(w in said for w in words), said
+
+
+@pytest.mark.parametrize('wrong, words', [
+    (lambda c: c[0], ['five dimensions', 'clip[None]']),
+    (lambda c: c[..., ::2, ::2], ['(3, 16, 16)', '(3, 32, 32)', 'resize']),
+    (lambda c: c.long(), ['clip.byte()']),
+    (lambda c: c.float(), ['values from', 'divide them by 255']),
+    (lambda c: c / 127.5 - 1, ['values from -1', 'floats in [0, 1]']),
+    (lambda c: c[:, :0], ['one frame']),
+    (lambda c: c[:0], ['one frame']),
+    (lambda c: c / 255 + float('nan'), ['not finite']),
+])
+def test_clips_that_are_refused(model, clips, wrong, words):
+    for verb in (model.encode, model.invert, model.reconstruct, lambda c: model.swap(clips, c)):
+        said = refusal(lambda: verb(wrong(clips)))
+        assert all(w in said for w in words), said
+
+def test_a_refusal_leaves_the_mode_as_it_was(model, clips):
+    model.train()
+    refusal(lambda: model.encode(clips.float()))
+    assert model.training
+    with pytest.raises(ZeroDivisionError), evaluating(model): 1 / 0
+    assert model.training and torch.is_grad_enabled()
+    model.eval()
+
+
+def test_folders_without_a_model(tmp_path):
+    assert 'no such folder' in refusal(lambda: DiffSDA.from_pretrained('no/such/place'))
+    assert 'config.json' in refusal(lambda: DiffSDA.from_pretrained(tmp_path))
+
+def test_a_pickle_is_not_opened(saved):
+    (saved / 'model.safetensors').rename(saved / 'model.bin')
+    assert 'model.bin is a pickle and is not opened' in refusal(lambda: DiffSDA.from_pretrained(saved))
+
+def test_a_truncated_file(saved):
+    whole = (saved / 'model.safetensors').read_bytes()
+    (saved / 'model.safetensors').write_bytes(whole[:1000])
+    assert 'model.safetensors' in refusal(lambda: DiffSDA.from_pretrained(saved))
+
+@pytest.mark.parametrize('odd, words', [
+    ({'bass': 32}, ['unknown setting bass']), ({'quiet': True}, ['input_scaling']), ({'residual': True}, ['lstm_skip', 'static_pooling']),
+    ({'base': 32}, ['another architecture', 'of another shape']), ({'base': 33}, ['DiffSDA']),
+    ({'std': 0}, ['std=0']), ({'frame': [3]}, ['(3,)'])], ids=lambda v: next(iter(v)) if isinstance(v, dict) else '')
+def test_weights_of_one_model_and_config_of_another(saved, odd, words):
+    config = json.loads((saved / 'config.json').read_text())
+    (saved / 'config.json').write_text(json.dumps(config | odd))
+    said = refusal(lambda: DiffSDA.from_pretrained(saved))
+    assert all(w in said for w in words), said
+
+@pytest.mark.parametrize('change, words', [
+    (lambda w: dict(list(w.items())[1:]), ['1 missing']),
+    (lambda w: w | {'more': torch.ones(1)}, ['more']),
+    (lambda w: w | {'encoder.to_d.weight': w['encoder.to_d.weight'] * float('nan')}, ['not finite', 'to_d']),
+    (lambda w: w | {'encoder.to_d.weight': w['encoder.to_d.weight'][:1]}, ['of another shape', 'to_d'])])
+def test_weights_that_do_not_fit(saved, change, words):
+    weights = load_file(saved / 'model.safetensors')
+    save_file(change(weights), saved / 'model.safetensors')
+    said = refusal(lambda: DiffSDA.from_pretrained(saved))
+    assert all(w in said for w in words), said
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_weights_come_back(model, tmp_path, dtype):
+    "Exactly in float32; rounded in float16, and the statistics of `Standardise` in full in both."
+    model.save_pretrained(tmp_path, dtype=dtype)
+    again = DiffSDA.from_pretrained(tmp_path)
+    assert again.config == model.config and not again.training
+    assert {v.dtype for v in again.parameters()} == {torch.float32}
+    params = dict(model.named_parameters())
+    for name, v in model.state_dict().items():
+        expected = v.to(dtype).float() if name in params else v
+        assert torch.equal(again.state_dict()[name], expected), name
+
+
+def test_one_evaluation_at_temperature_zero_is_a_mean(model, clips):
+    "From noise 0 the sampler is deterministic, and one step is the denoiser's estimate at sigma_max, clipped to [0, 1]."
+    factors = model.encode(clips)
+    one, two = (model.decode(factors, n_steps=1, temperature=0, generator=torch.Generator().manual_seed(k)) for k in (0, 1))
+    assert torch.equal(one, two)
+    with evaluating(model): mean = model.denoise_with(factors)(torch.zeros(2, 3, 3, 32, 32), torch.tensor(80.))
+    assert torch.allclose(one, model.codec.decode(mean), atol=1e-6)
+
+def test_temperature_scales_fresh_noise(model, clips):
+    factors = model.encode(clips)
+    seeded = lambda: torch.Generator().manual_seed(5)
+    half = model.decode(factors, n_steps=4, temperature=.5, generator=seeded())
+    by_hand = model.decode(factors, x_T=.5 * 80 * torch.randn(2, 3, 3, 32, 32, generator=seeded()), n_steps=4)
+    assert torch.allclose(half, by_hand, atol=1e-6)
+
+
+def test_table_cells():
+    assert [parse_cell(c) for c in (' 3 × 64 × 64 ', '[2]', 'None', '-1.2', '1e-4', 'no', 'MLP')] == [(3, 64, 64), (2,), (), -1.2, 1e-4, False, 'mlp']
+
+def test_tables_of_the_paper():
+    "A few values of every column, typed from the page."
+    assert {k: (r.P_mean, r.nfe, r.epochs, r.s_dim, r.d_dim, r.hidden, r.enc_base, r.n_frames) for k, r in TABLE4.items()} == {
+        'mug': (-1.2, 71, 1600, 256, 64, 128, 64, 15), 'taichi_hd': (-1.2, 63, 40, 512, 64, 1024, 64, 10),
+        'voxceleb': (-0.4, 63, 100, 512, 12, 1024, 192, 10), 'celebv_hq': (-0.4, 63, 450, 1024, 16, 1024, 192, 10),
+        'timit': (-0.4, 63, 750, 32, 4, 128, 128, 68)}
+    assert TABLE5 == {'mug': 1216, 'taichi_hd': 5008, 'voxceleb': 2528, 'celebv_hq': 4736}
+    assert all(r.weight_decay == 1e-5 and r.lr == 1e-4 for r in TABLE4.values())
+
+def test_presets_are_models_with_a_budget():
+    assert len(PRESETS) == 15 and all(PRESETS[name].model == from_table4(row).model for name, row in TABLE4.items())
+    assert all(p.train.get('minutes') or p.train.get('steps') or p.train['epochs'] for p in PRESETS.values())
+    assert PRESETS['taichi_hd'].train['epochs'] == 40 * 150
+
+def test_networks_of_vectors():
+    with torch.device('meta'): backbone, trunk = build_networks(replace(PRESETS['timit'].model))
+    assert sum(p.numel() for p in trunk.parameters()) < sum(p.numel() for p in backbone.parameters())
+
+
+class Bomb:
+    def __reduce__(self): return (Path.touch, (Path('exploded'),))
+
+def test_files_that_are_no_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(Bomb(), 'bomb.pt')
+    torch.save({'step': 3}, 'other.pt')
+    Path('cut.pt').write_bytes(Path('other.pt').read_bytes()[:200])
+    for name, words in (('bomb.pt', 'can be read safely'), ('cut.pt', 'can be read safely'),
+                        ('other.pt', 'not a checkpoint of this trainer'), ('none.pt', 'there is no such checkpoint')):
+        assert words in refusal(lambda: load_checkpoint(name)) and name in refusal(lambda: load_checkpoint(name))
+    assert not Path('exploded').exists()
+
+@pytest.mark.parametrize('given, words', [
+    ({}, 'neither steps nor minutes'), (dict(steps=3, n_frames=1), 'n_frames: 1; expected at least 2'),
+    (dict(steps=3, batch_size=1), 'batch_size: 1; expected at least 2'), (dict(steps=3, precision='int8'), "'int8'")])
+def test_ways_of_training_that_are_refused(given, words): assert words in refusal(lambda: TrainConfig(**given))
+
+def test_a_resumed_curve_drops_what_came_after_the_checkpoint(tmp_path):
+    curve = CSVTracker(tmp_path / 'metrics.csv')
+    for step in (2, 4, 6): curve.log(dict(loss=1 / step), step=step)
+    again = CSVTracker(tmp_path / 'metrics.csv')
+    again.rewind(4)
+    again.log(dict(loss=.5, lr=1e-3), step=5)
+    rows = (tmp_path / 'metrics.csv').read_text().splitlines()
+    assert rows == ['step,loss,lr', '2,0.5,', '4,0.25,', '5,0.5,0.001']

@@ -1,0 +1,151 @@
+"""Every parameter of a run, from a notebook and from a terminal: names, values, what they change, and what is refused."""
+import ast, json, re
+from dataclasses import fields
+from pathlib import Path
+import pytest
+from fastcore.docments import docments
+from diffsda.experiment import main, make_parser
+from diffsda.factors import refusal
+from diffsda.presets import PRESETS
+from diffsda.settings import (CHOICES, GROUPS, ModelSettings, Settings, TrainSettings, configure, kind_of, notebook_settings,
+                              preset_of, read_settings, refuse_unknown, since)
+from diffsda.training import TrainConfig
+
+root = Path(__file__).resolve().parent.parent
+names = [f.name for f in fields(Settings)]
+each = pytest.mark.parametrize('name', names)
+
+def other_value(name):
+    "A value that is not the default."
+    kind, default = kind_of(name)[0], getattr(Settings, name)
+    if name in CHOICES: return next(c for c in CHOICES[name] if c != default)
+    return {bool: not default, int: 3, float: 0.5, str: 'other'}[kind]
+
+
+def parameters_cell():
+    cells = json.loads((root / 'nbs/train.ipynb').read_text())['cells']
+    return next(''.join(c['source']) for c in cells if 'parameters' in c['metadata'].get('tags', []))
+
+def test_train_notebook_has_exactly_the_settings():
+    "The same names in the same order, the same defaults, the same words."
+    cell = parameters_cell()
+    given = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell).body}
+    assert list(given) == names and given == {f.name: f.default for f in fields(Settings)}
+    words = dict(re.findall(r'^(\w+) = .*?  # (.*)$', cell, re.M))
+    assert words == {name: text for group in GROUPS for name, text in docments(group).items() if name in names}
+
+def test_every_setting_is_in_one_group():
+    assert [f.name for group in GROUPS for f in fields(group)] == names == list(dict.fromkeys(names))
+
+
+@each
+def test_the_default_and_another_value_are_accepted(name):
+    value = other_value(name)
+    assert read_settings({name: getattr(Settings, name)}) == Settings()
+    assert getattr(read_settings({name: value}), name) == value
+
+@each
+def test_a_value_of_another_kind_is_refused(name):
+    kind, optional = kind_of(name)
+    wrong = {bool: (1, 'yes', 0.), int: ('many', 2.5, True, [3]), float: ('much', True, (1.,)), str: (3, True, ['a'])}[kind]
+    for value in wrong + (() if optional else (None,)):
+        said = refusal(lambda: read_settings({name: value}))
+        assert said.startswith(f'parameter {name}: {value!r}; expected {kind.__name__}'), said
+
+@each
+def test_a_number_out_of_range_is_refused(name):
+    kind = kind_of(name)[0]
+    if kind not in (int, float): return
+    for value in (-21 if kind is int else -21., 2 ** 70) + ((float('nan'), float('inf')) if kind is float else ()):
+        assert f'parameter {name}' in refusal(lambda: read_settings({name: value}))
+
+@pytest.mark.parametrize('given, words', [
+    (dict(datset='mug'), 'did you mean dataset'),
+    (dict(quiet=True), "'quiet': it does not exist"),
+    (dict(residual=True), "'residual': it does not exist"),
+    (dict(d_noise=True), 'expected float or None'),            # a flag in earlier versions
+    (dict(d_noise=-.1), 'expected 0 or more'),
+    (dict(minutes=-1), 'expected 0 or more'),
+    (dict(seed=2 ** 70), 'below 2**63'),
+    (dict(ema=1.), 'below 1'),
+    (dict(P_mean=50.), 'below 20'),
+    (dict(s_dim=0), 'expected 1 or more'),
+    (dict(n_steps=0), 'expected 1 or more'),
+    (dict(pairs=0), 'expected 1 or more'),
+    (dict(clips='foo'), "expected 'character' or 'action'"),
+    (dict(input_scaling='loud'), "expected 'unit' or 'wiener'"),
+    (dict(static_pooling='max'), "expected 'last' or 'mean'"),
+], ids=lambda v: next(iter(v)) if isinstance(v, dict) else '')
+def test_refused_with_a_sentence(given, words): assert words in refusal(lambda: read_settings(given))
+
+def test_an_integer_is_accepted_for_a_float():
+    "papermill reads `-p P_mean 2` as the integer 2."
+    settings = read_settings(dict(P_mean=2, lr=1, minutes=3))
+    assert (settings.P_mean, settings.lr, settings.minutes) == (2., 1., 3.)
+    assert all(type(v) is float for v in (settings.P_mean, settings.lr, settings.minutes))
+
+@pytest.mark.parametrize('words, kind', [('2', int), ('0.5', float), ('None', type(None)), ('True', bool), ('wiener', str)])
+def test_what_papermill_makes_of_a_word(words, kind):
+    from papermill.cli import _resolve_type
+    assert type(_resolve_type(words)) is kind
+
+@pytest.mark.parametrize('words, expected', [
+    ('--P_mean 2', dict(P_mean=2.)), ('--s_dim None', {}), ('--s_dim 7', dict(s_dim=7)), ('--no-standardise', dict(standardise=False)),
+    ('--standardise', dict(standardise=True)), ('--d_noise 0', dict(d_noise=0.)), ('--no-per_band', dict(per_band=False)),
+    ('--input_scaling unit --temperature 1', dict(input_scaling='unit', temperature=1.)), ('', {}),
+])
+def test_from_a_terminal(words, expected): assert read_settings(vars(make_parser().parse_args(words.split()))) == Settings(**expected)
+
+@pytest.mark.parametrize('words', ['--s_dim 2.5', '--P_mean much', '--standardise no', '--rnu x', '--stand'])
+def test_a_terminal_refuses(words, capsys):
+    with pytest.raises(SystemExit) as end: make_parser().parse_args(words.split())
+    assert end.value.code == 2 and words.split()[0] in capsys.readouterr().err
+
+def test_help_has_every_parameter_in_its_group():
+    said = ' '.join(make_parser().format_help().split())
+    for group in GROUPS:
+        assert f'{group.__doc__}:' in said
+        for f in fields(group): assert f'--{f.name}' in said and docments(group)[f.name].split(';')[0] in said
+    assert "[the preset's]" in said and 'diffsda-train --dataset cartoon' in said
+
+
+@pytest.mark.parametrize('name', [f.name for f in fields(ModelSettings)])
+def test_a_dial_of_the_model_reaches_the_model(name):
+    preset = PRESETS['cartoon'].model
+    value = not getattr(preset, name) if kind_of(name)[0] is bool else other_value(name)
+    if name in CHOICES: value = next(c for c in CHOICES[name] if c != getattr(preset, name))
+    model, _ = configure(read_settings({name: value}))
+    changed = {k for k, v in vars(model).items() if v != getattr(preset, k)}
+    assert getattr(model, name) == value and changed == {name}
+
+@pytest.mark.parametrize('name', [f.name for f in fields(TrainSettings)])
+def test_a_dial_of_training_reaches_the_trainer(name):
+    value = 'bf16' if name == 'precision' else other_value(name)
+    _, train = configure(read_settings({name: value}))
+    config = TrainConfig(**train)
+    assert getattr(config, name) == value and bool(config.minutes) == (name != 'steps')
+
+def test_a_budget_replaces_the_preset_s():
+    assert configure(Settings(steps=7))[1]['minutes'] == 0 and 'steps' not in configure(Settings())[1]
+    assert configure(Settings(minutes=2.))[1]['minutes'] == 2 and configure(Settings(minutes=2.))[1]['steps'] == 0
+
+def test_presets_by_name():
+    assert preset_of(Settings(preset='vowels')) is PRESETS['vowels'] and preset_of(Settings()) is PRESETS['cartoon']
+    assert "preset 'huge'" in refusal(lambda: configure(Settings(preset='huge')))
+
+def test_no_budget_at_all(tmp_path):
+    with pytest.raises(SystemExit, match='neither steps nor minutes'): main(['--minutes', '0', '--run', str(tmp_path / 'run')])
+
+
+def test_a_notebook_takes_what_is_new():
+    before = dict(json=json, steps=None)
+    after = {**before, 'before': before, 'steps': 3, 'P_mean': 2, '_i12': "IPython's own", 'In': [], 'main': main}
+    assert since(before, after).keys() == {'before', 'steps', 'P_mean', 'main'}
+    assert notebook_settings({**before, 'before': before}, after) == Settings(steps=3, P_mean=2.)
+    assert notebook_settings(after, after) == Settings(steps=3, P_mean=2.) # its cells run a second time
+    assert 'did you mean steps' in refusal(lambda: notebook_settings(before, {**before, 'stepz': 3}))
+
+def test_the_guard_of_other_notebooks():
+    refuse_unknown(dict(json=json), dict(json=json, run=''), 'run', 'out')
+    assert "'rnu': it does not exist; The parameters are run, out" in refusal(lambda: refuse_unknown({}, dict(run='', rnu='', _i3=''), 'run', 'out'))
+    assert "'json': it does not exist" in refusal(lambda: refuse_unknown(dict(json=json), dict(json=3, run=''), 'run')) # an import
