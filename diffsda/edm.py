@@ -9,14 +9,14 @@ __all__ = ['precond', 'Denoiser', 'loss_weight', 'edm_loss', 'NoiseDistribution'
 from dataclasses import dataclass
 import torch
 from torch import nn
-from .factors import BadInput
+from .factors import refuse
 from .sde import append_dims, diffuse
 
 # %% ../nbs/11_edm.ipynb #110010
 def precond(sigma,          # (...) noise levels
             sigma_data=0.5, # std of the data
            ):               # c_skip, c_out, c_in, c_noise: each as sigma, in float32 at least
-    "EDM's preconditioning (Eq. 7): unit variance into and out of the network, its mistakes amplified least."
+    "EDM's preconditioning (Eq. 7): unit variance into and out of the network, its errors amplified least."
     sigma = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
     total = sigma ** 2 + sigma_data ** 2
     c_skip = sigma_data ** 2 / total
@@ -27,12 +27,13 @@ def precond(sigma,          # (...) noise levels
 
 # %% ../nbs/11_edm.ipynb #110017
 class Denoiser(nn.Module):
-    "$D(x_\\sigma, \\sigma, z)$: a backbone dressed in EDM's coefficients (Eq. 7)."
-    def __init__(self, backbone,  # (x (n, ...), c_noise (n,), z (n, z_dim)) -> as x
-                 sigma_data=0.5,  # std of the data
-                 input_scaling='unit'): # of the noisy frame: 'unit' variance (Eq. 7), or 'wiener': the best linear guess of the clean frame
+    "$D(x_\\sigma, \\sigma, z)$: a backbone between EDM's coefficients (Eq. 7). Raises BadInput if shapes do not fit."
+    def __init__(self, backbone,       # (x (n, ...), c_noise (n,), z (n, z_dim)) -> as x
+                 sigma_data=0.5,       # std of the data
+                 input_scaling='unit', # 'unit': input of variance 1 (Eq. 7); 'wiener': the best linear guess of x
+                ):
         super().__init__()
-        if input_scaling not in ('unit', 'wiener'): raise BadInput(f"input_scaling={input_scaling!r}: expected 'unit' or 'wiener'")
+        if input_scaling not in ('unit', 'wiener'): refuse('input_scaling', repr(input_scaling), "'unit' or 'wiener'")
         self.backbone, self.sigma_data, self.input_scaling = backbone, sigma_data, input_scaling
 
     def forward(self, x_noisy, # (b, t, c, h, w) or (b, t, f)
@@ -41,13 +42,13 @@ class Denoiser(nn.Module):
                ):              # x_denoised, as x_noisy, in float32 at least
         lead = z.shape[:-1]
         if x_noisy.shape[:len(lead)] != lead or sigma.ndim and sigma.shape != lead:
-            raise BadInput(f'x has shape {tuple(x_noisy.shape)}, sigma {tuple(sigma.shape)} and z {tuple(z.shape)}, '
-                           'expected the same clips and frames (b, t) in front of each: give every frame its sigma and its z')
+            refuse('Denoiser', f'x is {tuple(x_noisy.shape)}, sigma {tuple(sigma.shape)}, z {tuple(z.shape)}',
+                   'the same clips and frames (b, t) in front of each', 'give every frame its sigma and its z')
         c_skip, c_out, c_in, c_noise = precond(sigma.expand(lead), self.sigma_data)
         if self.input_scaling == 'wiener': c_in = c_skip / self.sigma_data
         c_skip, c_out, c_in = (append_dims(c, x_noisy.ndim) for c in (c_skip, c_out, c_in))
-        as_batch = lambda v: v.flatten(0, len(lead) - 1)
-        out = self.backbone(as_batch(c_in * x_noisy).to(x_noisy.dtype), as_batch(c_noise), as_batch(z))
+        x_in = (c_in * x_noisy).to(x_noisy.dtype)
+        out = self.backbone(*(v.flatten(0, len(lead) - 1) for v in (x_in, c_noise, z)))
         return c_skip * x_noisy + c_out * out.reshape(x_noisy.shape)
 
 # %% ../nbs/11_edm.ipynb #110028
@@ -63,7 +64,7 @@ def edm_loss(denoiser, # Denoiser
              sigma,    # (b, t) noise levels
              noise,    # as x, standard normal
             ):         # (b, t) weighted loss of every frame
-    "Weighted denoising loss of every frame (Eq. 8), mean over the numbers of the frame."
+    "Weighted denoising loss of every frame (Eq. 8), mean over the values of the frame."
     x_denoised = denoiser(diffuse(x, sigma, noise), sigma, z)
     return loss_weight(sigma, denoiser.sigma_data) * ((x_denoised - x) ** 2).flatten(sigma.ndim).mean(dim=-1)
 

@@ -31,8 +31,9 @@ class FrameTrunk(nn.Module):
         self.patch, step = patch, patch * 2 ** (len(mults) - 1)
         self.trunk = Trunk(c * patch ** 2, base, mults, n_res, attn, dropout=dropout)
         width = base * mults[-1]
-        self.head = nn.Sequential(nn.GroupNorm(groups(width), width), nn.SiLU(), nn.Conv2d(width, width // 2, 1), nn.Flatten(),
-                                  nn.Linear(width // 2 * (h // step) * (w // step), feat_dim))
+        self.head = nn.Sequential(
+            nn.GroupNorm(groups(width), width), nn.SiLU(), nn.Conv2d(width, width // 2, 1), nn.Flatten(),
+            nn.Linear(width // 2 * (h // step) * (w // step), feat_dim))
 
     def forward(self, x, # (n, c, h, w) frames, n = clips x frames
                ):        # (n, feat_dim)
@@ -40,7 +41,7 @@ class FrameTrunk(nn.Module):
 
 # %% ../nbs/22_encoder.ipynb #22014
 class Standardise(nn.BatchNorm1d):
-    "Every feature to mean 0 and variance 1 over clips and frames; running statistics in evaluation, so that d_t stays causal."
+    "Every feature to mean 0 and variance 1 over clips and frames; in evaluation by running statistics: d_t is causal."
     def __init__(self, features, # width of the input
                 ): super().__init__(features, eps=1e-8, affine=False)
 
@@ -52,7 +53,7 @@ class Standardise(nn.BatchNorm1d):
 def orthogonal_(lstm,     # any nn.LSTM
                 gain=1.5, # of the orthogonal matrices
                ):         # the same lstm, changed in place
-    "Orthogonal weights, one matrix a gate, and zero biases: of an input of std 1 about a quarter arrives at the output."
+    "Orthogonal weights, one matrix a gate, and zero biases: about a quarter of an input of std 1 arrives."
     for name, p in lstm.named_parameters():
         if 'weight' in name:
             for gate in p.chunk(4): nn.init.orthogonal_(gate.data, gain)

@@ -6,7 +6,7 @@
 __all__ = ['CODEBOOK', 'KINDS', 'OLDER', 'MEND', 'HARMLESS', 'PLAIN', 'RENAME', 'LEFT_OUT', 'quantise', 'blocks', 'build',
            'StageConfig', 'FirstStage', 'initialise_codes', 'codes_in_use', 'kind_of', 'load_weights', 'save_stage',
            'configured', 'open_stage', 'must_fit', 'stage_for', 'to_pixels', 'InertStub', 'pickle_globals', 'read_ckpt',
-           'rename', 'convert']
+           'rename', 'convert', 'latent_colours']
 
 # %% ../nbs/26_first_stage.ipynb #370002
 import json, os, re, tempfile, zipfile
@@ -48,7 +48,8 @@ KINDS = { # class of diffusers, its arguments
     'kl-f8': ('AutoencoderKL', dict(**blocks(4), block_out_channels=[128, 256, 512, 512],
                                     layers_per_block=2, latent_channels=4, sample_size=256)),
     'vq-f4-small': ('VQModel', dict(**blocks(3), **CODEBOOK, block_out_channels=[16, 32, 64], layers_per_block=1,
-                                    latent_channels=4, norm_num_groups=8, mid_block_add_attention=False, sample_size=128)),
+                                    latent_channels=4, norm_num_groups=8, mid_block_add_attention=False,
+                                    sample_size=128)),
 }
 
 # %% ../nbs/26_first_stage.ipynb #26h002
@@ -159,7 +160,8 @@ def load_weights(net,   # VQModel or AutoencoderKL
                 ):      # net, in evaluation mode
     "Load weights of which every key and shape must fit. Raises BadInput if one does not."
     if odd := state_dict_faults(net, state, where):
-        refuse(where, f'weights of another first stage ({kind_of(state)}): {odd}', f'those of {kind_of(net.state_dict())}',
+        refuse(where, f'weights of another first stage ({kind_of(state)}): {odd}',
+               f'those of {kind_of(net.state_dict())}',
                f'give the checkpoint of this kind, or the kind of this checkpoint (one of {", ".join(KINDS)})')
     net.load_state_dict(state, assign=next(net.parameters()).is_meta)
     return net.float().eval()
@@ -218,19 +220,21 @@ def must_fit(stage,    # FirstStage
     refuse(whose, f'it belongs to the first stage {expected}, this one is {fingerprint(stage)}',
            'the first stage that made its latents', f'give its folder, or {MEND}')
 
+# %% ../nbs/26_first_stage.ipynb #26h016
 def stage_for(config,    # ModelConfig
               data,      # a dataset
               folder='', # of a first stage; '': where the dataset's dataset.json says
              ):          # FirstStage; None for a model on pixels, or where no folder was given and none is there
     "The first stage of a model. Raises BadInput where model, latents and first stage do not belong together."
     if not config.latent:
-        if folder: refuse(f'first_stage={str(folder)!r}', 'this model works on pixels', 'no first stage', 'leave it out')
-        return None
+        if not folder: return None
+        refuse(f'first_stage={str(folder)!r}', 'this model works on pixels', 'no first stage', 'leave it out')
     info = getattr(data, 'info', {})
     made = info.get('fingerprint', '')
     if made and config.first_stage and made != config.first_stage:
-        refuse(data.folder, f'latents of the first stage {made}; the model was trained on latents of the first stage {config.first_stage}',
-               'latents of one first stage', f'give the right data_dir, or {MEND}')
+        refuse(data.folder,
+               f'latents of {made}; the model was trained on latents of the first stage {config.first_stage}',
+               'both of one first stage', f'give the right data_dir, or {MEND}')
     where = Path(folder or info.get('first_stage', ''))
     if not folder and not (where / 'config.json').is_file(): return None
     stage = open_stage(where)
@@ -264,7 +268,8 @@ def pickle_globals(path): # of a torch checkpoint -> names of all that it would 
     try: found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception as e:
         why = (str(e).strip().splitlines() or [type(e).__name__])[0]
-        refuse(path, f'not a whole torch checkpoint ({why})', '', 'it was cut short, or is another kind of file: download it again')
+        refuse(path, f'not a whole torch checkpoint ({why})', '',
+               'it was cut short, or is another kind of file: download it again')
     odd = sorted(c for c in found if not c.startswith(HARMLESS) and c not in PLAIN)
     if odd:
         refuse(path, f'refused, and nothing in it was run: this pickle would call {", ".join(odd[:3])} when opened',
@@ -326,3 +331,11 @@ def convert(state,              # names to tensors of the original
         return v[..., 0, 0] if v.ndim == 4 and re.search(r'\.to_(q|k|v|out\.0)\.', new) else v
     weights = {new: flat(new, state[k]) for k, new in names.items()}
     return FirstStage(load_weights(net, weights, where))
+
+# %% ../nbs/26_first_stage.ipynb #26h017
+def latent_colours(z,      # (..., c, h, w) latents
+                   factor, # f
+                  ):       # (..., 3, h f, w f) in [0, 1]
+    "Three of the channels as colours, as large as the frames: mean - 3 std is 0, mean + 3 std is 1."
+    x = ((z[..., :3, :, :].float() - z.float().mean()) / z.float().std() / 6 + .5).clamp(0, 1)
+    return x.repeat_interleave(factor, -1).repeat_interleave(factor, -2)

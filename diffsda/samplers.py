@@ -99,8 +99,8 @@ def invert(denoise,         # D(x, sigma): x as it comes, sigma 0-d
            rho=7.,          # of the schedule, see `sigma_schedule`
            progress=None,   # wraps the list of steps, e.g. tqdm
           ):                # x_T, as x, std sigma_max
-    "Stochastic encoding (Alg. 2): the noise from which `sample` makes x again. Raises BadInput with fewer than 2 levels."
-    if n_steps < 2: refuse('n_steps', n_steps, 'at least 2, from sigma_min to sigma_max', 'take as many as for sampling')
+    "Stochastic encoding (Alg. 2): the noise from which `sample` makes x again. Raises BadInput below 2 levels."
+    if n_steps < 2: refuse('n_steps', n_steps, 'at least 2: sigma_min and sigma_max', 'take as many as for sampling')
     D, x_up = in_double(denoise, x.dtype), to_float64(x)
     sigmas = sigma_schedule(n_steps, sigma_min, sigma_max, rho)[:-1].flip(0).tolist()
     steps = list(zip(sigmas[:-1], sigmas[1:]))

@@ -130,7 +130,8 @@ def split_characters(split,  # 'train' (1000 characters) or 'test' (the other 29
                     ):       # (n, 4) int64 variants of body, bottomwear, topwear, hair
     "The characters of one side of the split. Raises BadInput for another side or seed."
     if split not in ('train', 'test'): refuse(f'split={split!r}', 'not known', 'one of: train, test')
-    if not 0 <= seed < 2**31: refuse(f'seed={seed}', 'no seed of a split', 'a whole number from 0', '0 is the split of the authors')
+    if not 0 <= seed < 2**31:
+        refuse(f'seed={seed}', 'no seed of a split', 'a whole number from 0', '0 is the split of the authors')
     order = np.random.RandomState(423 + seed).permutation(VARIANTS ** len(ATTRIBUTES))
     cast = order[:1000] if split == 'train' else order[1000:]
     return np.stack(np.unravel_index(cast, [VARIANTS] * len(ATTRIBUTES)), axis=1).astype(np.int64)
@@ -145,7 +146,8 @@ class Sprites:
                  size=64,             # pixels, side of a frame: 64, 32 or 16
                  seed=0):             # of the split; 0 is the authors' own
         if clips not in ('character', 'action'):
-            refuse(f'clips={clips!r}', 'not known', 'one of: character (frames of all actions), action (the 8 frames of one)')
+            refuse(f'clips={clips!r}', 'not known',
+                   'one of: character (frames of all actions), action (the 8 frames of one)')
         if size not in (64, 32, 16): refuse(f'size={size!r}', 'Sprites has no such frames', '64 (as drawn), 32 or 16')
         self.characters = split_characters(split, seed)
         self.layers, self.clips, self.frame_shape = read_layers(data_dir), clips, (3, int(size), int(size))
@@ -156,7 +158,7 @@ class Sprites:
 
     def __len__(self): return len(self.characters) * len(self.timeline)
 
-# %% ../nbs/33_sprites.ipynb #33h001
+# %% ../nbs/33_sprites.ipynb #33h004
 @patch
 def render(self:Sprites,
            characters, # (b, 4) variants of body, bottomwear, topwear, hair
@@ -177,7 +179,8 @@ def check(self:Sprites, n_frames):
     most = self.timeline.shape[1]
     if 1 <= n_frames <= most: return
     mend = "ask for fewer, or take clips='character' with its 72" if self.clips == 'action' else 'ask for fewer'
-    refuse(f'n_frames={n_frames}', f"a clip of Sprites with clips='{self.clips}' has {most} frames", f'1 to {most}', mend)
+    found = f"a clip of Sprites with clips='{self.clips}' has {most} frames"
+    refuse(f'n_frames={n_frames}', found, f'1 to {most}', mend)
 
 # %% ../nbs/33_sprites.ipynb #330030
 @patch
@@ -204,6 +207,7 @@ def moments(self:Sprites,
     pick = np.sort(rng.random(line.shape).argsort(axis=1)[:, :n_frames], axis=1)
     return np.take_along_axis(line, pick, axis=1)
 
+# %% ../nbs/33_sprites.ipynb #33h005
 @patch
 def draw(self:Sprites,
          rng,        # np.random.Generator

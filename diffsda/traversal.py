@@ -228,9 +228,11 @@ def eta(score,  # (m,)
     group = np.searchsorted(edges, factor)
     n, sums = np.bincount(group), np.bincount(group, score)
     n, sums = n[n > 0], sums[n > 0]
+    spare = len(score) - len(n)
+    if not spare: return 0. # too few examples to tell
     between = (sums ** 2 / n).sum() / len(score) - score.mean() ** 2
-    by_chance = (len(score) - 1) / (len(score) - len(n)) # adjusted as R^2 is for the number of groups
-    return max(0., 1 - (1 - between / score.var()) * by_chance) ** .5
+    unexplained = (1 - between / score.var()) * (len(score) - 1) / spare # adjusted as R^2 is, for the number of groups
+    return max(0., 1 - unexplained) ** .5
 
 def correlation_ratios(components, # Components
                        vectors,    # (m, h) encoded factors

@@ -8,7 +8,7 @@ from diffsda.judge import Judge, JudgeConfig, motion_features
 from diffsda.model import DiffSDA
 from diffsda.prior import PriorConfig, check_prior, ddim_timesteps, make_prior
 from diffsda.prior_evaluation import nearest_labels
-from diffsda.traversal import (Components, component_names, correlations, fit_components, load_components, principal_components,
+from diffsda.traversal import (Components, component_names, correlation_ratios, correlations, fit_components, load_components, principal_components,
                                save_components, traversal_effects, walk_factors)
 
 @pytest.fixture(scope='module')
@@ -73,6 +73,11 @@ def test_names():
     noise = torch.randn(800, generator=torch.Generator().manual_seed(2))
     names = component_names(plain, torch.stack([-truth[:, 0], (3 * truth[:, 1]).cos(), noise], 1), truth, ['eye_open', 'hair'])
     assert names[0] == 'eye open, r = -1.00' and names[1].startswith('hair, η = 0.') and names[2] == 'component 2'
+
+def test_few_examples_have_no_correlation_ratio():
+    plain = Components(torch.ones(2), torch.eye(2), torch.ones(2) / 2, torch.zeros(2))
+    few = torch.randn(16, 2, generator=torch.Generator().manual_seed(1))
+    assert (correlation_ratios(plain, few, few, 'ab') == 0).all().all()
 
 def test_the_unit_of_an_effect_does_not_depend_on_the_steps():
     known = Components(torch.tensor([2., 1.]), torch.eye(2), torch.tensor([.5, .5]), torch.zeros(2))

@@ -1,4 +1,4 @@
-"""Runs as a user starts them: from a terminal, through papermill, killed and taken up again, in two processes, with wrong input."""
+"""Runs as a user starts them: from a terminal, through papermill, killed and resumed, in two processes, refused."""
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np
@@ -12,9 +12,12 @@ from fixtures import make_sprite_sheets
 root = Path(__file__).resolve().parent.parent
 tiny = dict(dataset='cartoon', n_clips=24, pairs=2, batch_size=2, n_frames=3)
 
-def environment(): return {**os.environ, 'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1', 'ACCELERATE_USE_CPU': 'true'}
+def environment():
+    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    return {**os.environ, 'PATH': path, 'OMP_NUM_THREADS': '1', 'ACCELERATE_USE_CPU': 'true'}
 def options(values): return [o for k, v in values.items() for o in ([f'--{k}'] if v is True else [f'--{k}', str(v)])]
-def start(*command, **kw): return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
+def start(*command):
+    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 def finish(process): return process.communicate(timeout=300)[0], process.returncode
 def train(run, **values): return start('diffsda-train', *options({**tiny, 'run': run, **values}))
 def terminal_refusal(run, **values):
@@ -24,7 +27,8 @@ def terminal_refusal(run, **values):
     return end.value.code
 def papermill(tmp_path, **values):
     parameters = [o for k, v in {**tiny, 'run': tmp_path / 'run', **values}.items() for o in ('-p', k, str(v))]
-    return finish(start('papermill', str(root / 'nbs/train.ipynb'), str(tmp_path / 'train.ipynb'), '--no-progress-bar', *parameters))
+    notebook = str(root / 'nbs/train.ipynb')
+    return finish(start('papermill', notebook, str(tmp_path / 'train.ipynb'), '--no-progress-bar', *parameters))
 
 
 @pytest.fixture(scope='module')
@@ -37,11 +41,14 @@ def straight(tmp_path_factory):
 
 def test_what_a_run_leaves(straight):
     left = {str(p.relative_to(straight)) for p in straight.rglob('*') if p.is_file()}
-    assert {'config.json', 'metrics.csv', 'metrics.json', 'swap.png', 'reconstruction.png', 'checkpoint.pt', 'run.json', 'model.safetensors'} <= left
+    assert {'config.json', 'model.safetensors', 'metrics.csv', 'metrics.json', 'run.json', 'checkpoint.pt'} <= left
+    assert {'swap.png', 'reconstruction.png'} <= left
     assert any(name.startswith('tensorboard/') for name in left)
     found = json.loads((straight / 'metrics.json').read_text())
-    assert found['dataset'] == 'cartoon' and found['steps'] == 12 and found['seed'] == 0 and found['n_params'] > 1e6 and found['pairs'] == 2
-    for name in ('minutes', 'reconstruction_mse', 'swap_mse', 'copy_static_mse', 'copy_dynamic_mse'): assert 0 < found[name] < 1
+    assert (found['dataset'], found['steps'], found['seed'], found['pairs']) == ('cartoon', 12, 0, 2)
+    assert found['n_params'] > 1e6
+    for name in ('minutes', 'reconstruction_mse', 'swap_mse', 'copy_static_mse', 'copy_dynamic_mse'):
+        assert 0 < found[name] < 1
 
 def test_a_killed_run_goes_on_bit_for_bit(straight, tmp_path):
     run = tmp_path / 'run'
@@ -53,8 +60,10 @@ def test_a_killed_run_goes_on_bit_for_bit(straight, tmp_path):
     assert code == 0 and 2 <= at < 12, said
     one, two = (torch.load(folder / 'checkpoint.pt', weights_only=True) for folder in (straight, run))
     for part in ('model', 'ema'): assert all(torch.equal(value, two[part][k]) for k, value in one[part].items())
-    for k, moments in one['optimizer']['state'].items(): assert all(torch.equal(v, two['optimizer']['state'][k][name]) for name, v in moments.items())
-    steps = [[line.split(',')[:2] for line in (folder / 'metrics.csv').read_text().splitlines()] for folder in (straight, run)]
+    ours, theirs = two['optimizer']['state'], one['optimizer']['state']
+    for k, moments in theirs.items(): assert all(torch.equal(v, ours[k][name]) for name, v in moments.items())
+    curves = [(folder / 'metrics.csv').read_text().splitlines() for folder in (straight, run)]
+    steps = [[line.split(',')[:2] for line in curve] for curve in curves]
     assert steps[0][0] == steps[1][0] and steps[0][-1][0] == steps[1][-1][0]
 
 @pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
@@ -78,13 +87,16 @@ from diffsda.presets import PRESETS
 from diffsda.model import DiffSDA
 from diffsda.training import Trainer, TrainConfig
 torch.manual_seed(0)
-trainer = Trainer(DiffSDA(PRESETS["cartoon"].model), CartoonFaces("train", n_clips=8, size=32), TrainConfig(steps=2, batch_size=2, n_frames=2, log_every=1), sys.argv[1], verbose=False)
+config = TrainConfig(steps=2, batch_size=2, n_frames=2, log_every=1)
+faces = CartoonFaces("train", n_clips=8, size=32)
+trainer = Trainer(DiffSDA(PRESETS["cartoon"].model), faces, config, sys.argv[1], verbose=False)
 trainer.fit()
 rank, world = trainer.accelerator.process_index, trainer.accelerator.num_processes
 weights = torch.stack([p.detach().double().sum() for p in trainer.unwrapped_model.parameters()])
 print(f"rank {rank} of {world}: {weights.sum().item():.12f} {trainer.batches[0].float().mean().item():.6f}", flush=True)
 ''')
-    said, code = finish(start(sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', str(script), str(tmp_path / 'run')))
+    torchrun = (sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2')
+    said, code = finish(start(*torchrun, str(script), str(tmp_path / 'run')))
     ranks = sorted(line for line in said.splitlines() if line.startswith('rank '))
     assert code == 0 and [r[:11] for r in ranks] == ['rank 0 of 2', 'rank 1 of 2'], said
     (weights0, batch0), (weights1, batch1) = (r.split(': ')[1].split() for r in ranks)
@@ -96,12 +108,15 @@ def test_train_notebook(tmp_path):
     "Words of a terminal: `-p P_mean 2` is an integer for papermill, `-p s_dim None` the preset's."
     said, code = papermill(tmp_path, steps=3, P_mean='2', s_dim='None', d_noise='0.5', lstm_skip='False')
     assert code == 0, said
-    assert json.loads((tmp_path / 'run/metrics.json').read_text())['steps'] == 3 and (tmp_path / 'run/swap.png').exists()
+    assert json.loads((tmp_path / 'run/metrics.json').read_text())['steps'] == 3
+    assert (tmp_path / 'run/swap.png').exists()
+    expected = dict(P_mean=2., s_dim=64, d_noise=.5, lstm_skip=False)
     config = json.loads((tmp_path / 'run/config.json').read_text())
-    assert {k: config[k] for k in ('P_mean', 's_dim', 'd_noise', 'lstm_skip')} == dict(P_mean=2., s_dim=64, d_noise=.5, lstm_skip=False)
+    assert {name: config[name] for name in expected} == expected
 
 def test_train_notebook_on_sprites(tmp_path):
-    said, code = papermill(tmp_path, steps=3, dataset='sprites', data_dir=make_sprite_sheets(tmp_path / 'sheets'), clips='action')
+    sheets = make_sprite_sheets(tmp_path / 'sheets')
+    said, code = papermill(tmp_path, steps=3, dataset='sprites', data_dir=sheets, clips='action')
     assert code == 0, said
     assert json.loads((tmp_path / 'run/metrics.json').read_text())['dataset'] == 'sprites'
 
@@ -140,7 +155,8 @@ def test_terminal_refuses(tmp_path, wrong, words):
 @pytest.mark.parametrize('run', ['file', 'file/below'])
 def test_a_run_that_cannot_be_written(run, tmp_path):
     (tmp_path / 'file').write_text('mine')
-    assert 'cannot be written' in terminal_refusal(tmp_path / run, steps=3) and (tmp_path / 'file').read_text() == 'mine'
+    assert 'cannot be written' in terminal_refusal(tmp_path / run, steps=3)
+    assert (tmp_path / 'file').read_text() == 'mine'
 
 def test_a_run_is_never_overwritten(straight):
     before = (straight / 'checkpoint.pt').read_bytes()
@@ -182,7 +198,8 @@ def test_the_same_swap_after_more_and_more_steps(tmp_path):
     from diffsda.viz import swap_picture
     grey = lambda v: torch.full((2, 8, 3, 32, 32), v)
     (tmp_path / 'samples').mkdir()
-    for step, v in ((2, 60), (4, 120)): swap_picture(*map(grey, (20, v, v, 200)), n=2).save(tmp_path / f'samples/step_{step:06d}.png')
+    for step, v in ((2, 60), (4, 120)):
+        swap_picture(*map(grey, (20, v, v, 200)), n=2).save(tmp_path / f'samples/step_{step:06d}.png')
     for name, v in (('#2563eb', 20), ('#16a34a', 60), ('#9ca3af', 200)):
         row, = rows_by_colour(Image.open(tmp_path / 'samples/step_000002.png'), [name])
         inside = row[..., 2:60, 2:60]
