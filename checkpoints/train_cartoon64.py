@@ -3,10 +3,10 @@
     python checkpoints/train_cartoon64.py --out runs/cartoon64_gpu
 
 A model this small costs a GPU less to compute than a CPU to launch. So the whole step (batch, noise, gradient, AdamW,
-average) is captured once as a CUDA graph and replayed. Four models are tried for half a minute each. The one whose swaps
-of test faces come nearest to the truth goes on, first with its own noise on d, then with half of it. The usual way to
-train, with resume and all that belongs to it, is diffsda-train; this script does one thing, quickly. It keeps 7 GB of
-frames on the GPU. Without a GPU it runs too, to be tested.
+average) is captured once as a CUDA graph and replayed. Four models are tried for half a minute each. The one whose
+swaps of test faces come nearest to the truth goes on, first with its own noise on d, then with half of it. The usual
+way to train, with resume and all that belongs to it, is diffsda-train; this script does one thing, quickly. It keeps
+7 GB of frames on the GPU. Without a GPU it runs too, to be tested.
 """
 import argparse, csv, math, sys, time
 from dataclasses import asdict, replace

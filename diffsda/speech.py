@@ -45,7 +45,7 @@ def lost_samples(head, # first bytes of the file
     by_a_pipe = promised >= 0x7fff0000 # written where the length was not known yet
     return f'{promised} bytes and {there}' if there < promised and not by_a_pipe else ''
 
-# %% ../nbs/36_speech.ipynb #36h001
+# %% ../nbs/36_speech.ipynb #36h006
 def reason(e): return str(e).split(': ')[-1].rstrip('.') # of an error of soundfile
 
 def decode(path): # -> (n, channels) float32 numpy, samples a second, how a sample is stored: 'PCM_16', 'PCM_U8', ...
@@ -84,7 +84,7 @@ def check_sound(path,
         refuse(path, 'silent from beginning to end', 'speech',
                'leave it out, or check whether its channels cancel each other')
 
-# %% ../nbs/36_speech.ipynb #36h002
+# %% ../nbs/36_speech.ipynb #36h007
 def read_sound(path,       # FLAC, WAV or NIST SPHERE
                notes=None, # a list that collects (path, what was done to the sound)
               ):           # (n,) float32 samples at RATE, mono, at least a segment
@@ -127,7 +127,7 @@ CORPORA = {
         'TIMIT is sold by the Linguistic Data Consortium as LDC93S1, https://catalog.ldc.upenn.edu/LDC93S1'),
 }
 
-# %% ../nbs/36_speech.ipynb #36h003
+# %% ../nbs/36_speech.ipynb #36h008
 def find(corpus, # name in CORPORA
          folder, # anywhere above its files
         ):       # list of (path, match of the pattern), sorted by path, each utterance once
@@ -251,7 +251,7 @@ def one_side(corpus, folder, split, per_speaker): # as `Speech` -> list of Utter
                'give a folder above both sides of the split')
     return thin_out(side, per_speaker) if per_speaker else side
 
-# %% ../nbs/36_speech.ipynb #36h004
+# %% ../nbs/36_speech.ipynb #36h009
 class Speech:
     "Log-mel utterances of one side of a corpus. Warns once if files were skipped; `skipped` and `notes` list them."
     def __init__(self,
@@ -310,7 +310,7 @@ def draw(self:Speech,
     batch[torch.from_numpy(t >= most)] = SILENCE
     return batch
 
-# %% ../nbs/36_speech.ipynb #36h012
+# %% ../nbs/36_speech.ipynb #36h011
 def utterances(self,        # Speech, or another dataset with `labels` and `clip`
                halves=None, # count the halves of an utterance as two; None: where every speaker has but one
               ):            # list of ((t, 80), speaker, content)

@@ -146,7 +146,8 @@ def times(self:CartoonFaces, n_frames): # how many, None: all -> (n_frames,) ind
     t = self.frames.shape[1]
     n = n_frames or t
     if n > t:
-        refuse('n_frames', n, f'{t} or fewer, as many as a clip has', f'ask for fewer, or make the data with clip_len={n}')
+        refuse('n_frames', n, f'{t} or fewer, as many as a clip has',
+               f'ask for fewer, or make the data with clip_len={n}')
     return torch.linspace(0, t - 1, n).round().long()
 
 @patch

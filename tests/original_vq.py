@@ -27,8 +27,9 @@ class Attention(nn.Module):
         return x + self.proj_out(torch.einsum('bij,bcj->bci', weight, v).view_as(x))
 
 class Resample(nn.Module):
-    def __init__(self, c, down): super().__init__()
-    self.down, self.conv = down, nn.Conv2d(c, c, 3, stride=2 if down else 1, padding=0 if down else 1)
+    def __init__(self, c, down):
+        super().__init__()
+        self.down, self.conv = down, nn.Conv2d(c, c, 3, stride=2 if down else 1, padding=0 if down else 1)
     def forward(self, x):
         if self.down: return self.conv(F.pad(x, (0, 1, 0, 1)))
         return self.conv(x.repeat_interleave(2, -1).repeat_interleave(2, -2))

@@ -5,7 +5,7 @@ import pytest
 from diffsda.clips import Clips, check, read_info
 from diffsda.factors import BadInput
 from diffsda.preparation import Source, prepare
-from diffsda.video import cropped, open_frames
+from diffsda.video import Video, cropped, open_frames
 import fixtures_video as made
 from fixtures_video import performance, scene, write_images, write_video
 from test_preparation import ENV, files, program, skipped, table
@@ -131,16 +131,23 @@ def test_metadata(changes, code, said, tmp_path):
     assert said in program('taichi_hd', folder, tmp_path / 'out', code=code)
     if code == 3: assert read_info(tmp_path / 'out')['clips'] == 3
 
+def is_seen(path): # does FFmpeg complain when the film is read once, from its beginning?
+    try: list(Video(path).read())
+    except BadInput: return True
+    return False
+
 def test_a_hole_is_its_own_chunks(tmp_path):
     "One opened video, two chunks: the decoder runs ahead, but a damaged second chunk must not be used."
-    folder = made.make_taichi(tmp_path / 'files', videos=('abc', 'xyz'))
+    folder, seen = made.make_taichi(tmp_path / 'files', videos=('abc', 'xyz')), 0
     whole = (folder / 'abc.mp4').read_bytes()
     for at in np.linspace(len(whole) * .55, len(whole) * .8, 6).astype(int):
         (folder / 'abc.mp4').write_bytes(hole(whole, at))
-        out = tmp_path / str(at)
+        if not is_seen(folder / 'abc.mp4'): continue # it decodes to something: no one can see it
+        seen, out = seen + 1, tmp_path / str(at)
         program('taichi_hd', folder, out, code=3)
         assert any('abc.mp4: damaged near frame' in reason for reason in skipped(out).values())
         assert 'abc#000024#000048' not in ids(out)
+    assert seen >= 3 # the encoder is not deterministic to the byte, so neither is this number
 
 def test_nothing_of_the_users_is_deleted(mine, tmp_path):
     for out in (mine, tmp_path):

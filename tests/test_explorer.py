@@ -265,10 +265,10 @@ def play(page, folder, screenshot=None, first=60_000): # milliseconds for the fi
         handle(page, label).focus()
         for _ in range(times): page.keyboard.press(key)
     began = time.monotonic()
-    changes(lambda: press('what (d)', 'ArrowRight', 4))
+    changes(lambda: press('what (d)', 'ArrowRight', 2))
     print(f'the images followed and were full after {time.monotonic() - began:.1f} s')
     if screenshot:
-        changes(lambda: press('who (s)', 'ArrowRight', int(os.environ.get('DIFFSDA_WHO', 2))))
+        changes(lambda: press('who (s)', 'ArrowRight', 5))
         page.wait_for_timeout(4000)
         page.locator('.jp-OutputArea .widget-vbox').first.screenshot(path=screenshot)
         compact(Image.open(screenshot), 160).save(screenshot, optimize=True) # a third of the bytes

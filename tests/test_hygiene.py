@@ -64,10 +64,11 @@ def test_clean(path, copy):
 
 @each
 def test_readable_at_a_glance(path):
-    "120 characters a line, 30 lines a cell."
+    "120 characters a line, 30 lines a cell (papermill wants all parameters in one)."
     lines = [line for c in cells(path) for line in source(c).splitlines()]
     assert [line for line in lines if len(line) > 120] == []
-    assert [source(c).splitlines()[0] for c in cells(path) if len(source(c).splitlines()) > 30] == []
+    long = [c for c in cells(path) if len(source(c).splitlines()) > 30]
+    assert [source(c).splitlines()[0] for c in long if 'parameters' not in c['metadata'].get('tags', [])] == []
 
 @pytest.mark.parametrize('path', programs, ids=lambda p: str(p.relative_to(root)))
 def test_programs_are_as_narrow(path):
@@ -87,8 +88,8 @@ at\sbirth  without\sdice  \bdear\b  \bat\shand\b  \bto\sbe\shad\b  dealt\sout  h
 AMERICAN = r'\b(' + '|'.join(r'''
 colors? colored normaliz\w+ standardiz\w+ behaviors? centered initializ\w+ optimiz\w+ generaliz\w+ summariz\w+
 visualiz\w+ analyzed? neighbors? favor\w* labeled modeling'''.split()) + r')\b'
-NAMES = r'\b(' + '|'.join('''signal_left noised step_down leaps renew take_up shown_as components_of open_components
-check_settings corrupt Painter Overtaken Shell Ear'''.split()) + r')\b'
+NAMES = r'\b(' + '|'.join('''signal_left noised step_down leaps renew take_up shown_as components_of
+check_settings Painter Overtaken Shell Ear'''.split()) + r')\b'
 NAMES += r'|\b(quiet|residual|oracle)=|\bwhat=.(static|dynamic)'
 
 def prose(path):
@@ -111,7 +112,7 @@ def test_speaks_the_language_of_the_field(path):
 
 @pytest.mark.parametrize('path', pages, ids=lambda p: str(p.relative_to(root)))
 def test_no_old_name(path):
-    if path.name == 'test_hygiene.py': return
+    if path.name in ('test_hygiene.py', '03_files.ipynb', 'test_files.py'): return # they name what they refuse
     text = '\n'.join(source(c) for c in cells(path)) if path.suffix == '.ipynb' else path.read_text()
     assert [m[0] for m in re.finditer(NAMES, text)] == []
 

@@ -12,11 +12,13 @@ zeros = torch.zeros
     (lambda: Factors(zeros(6), zeros(8, 2)), ['s', '(6,)', '(b, s_dim)', 's[None]']),
     (lambda: Factors(zeros(2, 6), zeros(2, 2)), ['d', '(2, 2)', '(b, t, d_dim)', 'd[None]']),
     (lambda: Factors(zeros(3, 6), zeros(2, 8, 2)), ['s and d', '3 and 2 clips', 'equally many', 'cut or repeat']),
-    (lambda: Factors(zeros(2, 6), zeros(2, 8, 2)).swap(Factors(zeros(1, 6), zeros(1, 8, 2))), ['2 and 1 clips', 'equally many']),
+    (lambda: Factors(zeros(2, 6), zeros(2, 8, 2)).swap(Factors(zeros(1, 6), zeros(1, 8, 2))),
+     ['2 and 1 clips', 'equally many']),
     (lambda: viz.to_uint8(zeros(8, 32, 32, 3)), ['images', '(8, 32, 32, 3)', '1 or 3 channels', 'move the channels']),
     (lambda: viz.to_uint8(zeros(3, 8, 8, dtype=torch.int64)), ['images', 'torch.int64', 'uint8', 'to(torch.uint8)']),
     (lambda: viz.strip(zeros(2, 8, 3, 4, 4)), ['clip', '(2, 8, 3, 4, 4)', '(t, c, h, w)', 'clip[0]']),
-    (lambda: viz.named_rows([[('a', '', 'red', zeros(5, 3, 16, 16))]], titles=['1', '2']), ['titles: 2', '5', 'one per column']),
+    (lambda: viz.named_rows([[('a', '', 'red', zeros(5, 3, 16, 16))]], titles=['1', '2']),
+     ['titles: 2', '5', 'one per column']),
 ])
 def test_refused_with_thing_found_expected_and_mend(act, parts):
     sentence = refusal(act)
