@@ -134,9 +134,9 @@ class ModelConfig(NetworkSizes):
     standardise: bool = True     # standardised features, orthogonal LSTMs; False: the paper's text literally
     bidirectional: bool = False  # True: the authors' code, where d_t also depends on later frames
     shift: bool = True           # z scales and shifts; False: the paper's Eq. 3, scale only
-    input_scaling: str = 'unit'  # of the noisy frame: 'unit' variance (Eq. 7), or 'wiener': see edm
-    lstm_skip: bool = False      # each LSTM adds its input to its output; False: Eq. 5 as printed
-    static_pooling: str = 'last' # s from the 'last' state h_V (Eq. 5), or from the 'mean' over the clip
+    input_scaling: str = 'unit'  # of the noisy frame: 'unit' variance (EDM), or 'wiener': see edm
+    lstm_skip: bool = False      # each LSTM adds its input to its output; False: Sec. 4.2
+    static_pooling: str = 'last' # s from the 'last' state h_V (Sec. 4.2), or the 'mean' over the clip
     d_noise: float = 0.          # std of noise added to the standardised d in training; not in the paper
 
     def __post_init__(self):

@@ -196,7 +196,7 @@ def test_the_clock_counts_waiting_and_work():
 def test_the_same_swap_after_more_and_more_steps(tmp_path):
     "Rows are found by their coloured bars: of two pictures with known rows, the right ones are cut out."
     from diffsda.viz import swap_picture
-    grey = lambda v: torch.full((2, 8, 3, 32, 32), v)
+    grey = lambda v: torch.full((2, 8, 3, 32, 32), v, dtype=torch.uint8)
     (tmp_path / 'samples').mkdir()
     for step, v in ((2, 60), (4, 120)):
         swap_picture(*map(grey, (20, v, v, 200)), n=2).save(tmp_path / f'samples/step_{step:06d}.png')
