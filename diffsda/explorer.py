@@ -400,7 +400,7 @@ def fit_alpha(self:Explorer, change=None):
     with self.alpha.hold_trait_notifications():
         self.alpha.min, self.alpha.max, self.alpha.step, self.alpha.value = -4 * std, 4 * std, std / 10, 0.
 
-# %% ../nbs/52_explorer.ipynb #520046
+# %% ../nbs/52_explorer.ipynb #520047
 @patch
 def outputs(self:Explorer):
     "Caption, animation, strip and status line."
@@ -412,7 +412,7 @@ def outputs(self:Explorer):
     self.save = button('save picture', self.keep, f'into {self.out}')
     return self.caption, self.image, self.strip, w.HBox([self.save, self.status])
 
-# %% ../nbs/52_explorer.ipynb #520048
+# %% ../nbs/52_explorer.ipynb #520049
 @patch
 def request(self:Explorer): # Swap, Walk or New; None: nothing can be rendered
     "What the controls say."
@@ -428,7 +428,7 @@ def ask(self:Explorer, change=None):
     self.status.value = 'rendering'
     self.renderer.submit(request)
 
-# %% ../nbs/52_explorer.ipynb #520049
+# %% ../nbs/52_explorer.ipynb #520050
 CAPTION = f'<span style="display:inline-block;width:{SIDE}px"><b>%s</b> %s</span>'
 
 @patch
@@ -442,7 +442,7 @@ def done(self:Explorer, request, draft, rows, seconds): # list of Row, or an exc
     self.image.layout.width = f'{SIDE * len(rows)}px'
     self.status.value = f'{"draft" if draft else "full sample"}, {seconds:.1f} s'
 
-# %% ../nbs/52_explorer.ipynb #520050
+# %% ../nbs/52_explorer.ipynb #520051
 def png(image): # PIL image -> bytes of a PNG file
     file = io.BytesIO()
     image.save(file, format='png')
@@ -467,7 +467,7 @@ def keep(self:Explorer):
     except OSError as error: return self.say(BadInput(f'cannot write to {self.out}: {error.strerror}'))
     self.status.value = html.escape(f'saved: {self.out / name}.gif and .png')
 
-# %% ../nbs/52_explorer.ipynb #520052
+# %% ../nbs/52_explorer.ipynb #520053
 _running = [] # the explorer of this kernel
 
 def explore(model='checkpoints/cartoon64', # as `open_session`, and so are the next six

@@ -6,7 +6,8 @@
 __all__ = ['GROUPS', 'EPILOG', 'Source', 'name_hash', 'split_by', 'Clip', 'TargetError', 'writing', 'Collector', 'read_source',
            'read_or_skip', 'write_group', 'groups', 'encodable', 'unique', 'size_of', 'plan_of', 'in_workers',
            'read_json', 'note_of', 'assemble', 'in_sentences', 'begin', 'settle', 'check_target', 'prepare', 'work_off',
-           'data_folder', 'parser', 'report', 'check_options', 'run', 'handle_signals', 'say_how_to_train']
+           'data_folder', 'ShowDefaults', 'parser', 'report', 'check_options', 'run', 'handle_signals',
+           'say_how_to_train']
 
 # %% ../nbs/38_preparation.ipynb #380003
 import argparse, csv, gc, hashlib, json, multiprocessing, multiprocessing.connection, os, shlex, shutil, signal, sys
@@ -400,20 +401,27 @@ def data_folder(name): # of a dataset -> Path
     here = Path.cwd()
     return next((p for p in (here, *here.parents) if (p / 'settings.ini').exists()), here) / 'data' / name
 
+# %% ../nbs/38_preparation.ipynb #380022b
 EPILOG = """exit code: 0 all sources were used; 3 some were left out, and skipped.csv says why; 1 no dataset was made.
 An interrupted run is continued by the same command, and the result is the same.
 A trial: %(prog)s FOLDER --limit 20 --out trial"""
+
+class ShowDefaults(argparse.RawDescriptionHelpFormatter):
+    "Adds its default to the help of an option, where it has one worth naming."
+    def _get_help_string(self, action):
+        plain = action.default in (None, '', False, argparse.SUPPRESS)
+        return action.help if plain else f'{action.help} (default: %(default)s)'
 
 def parser(doc,     # docstring of the program
            name,    # of the dataset
            size=64, # default of --size; 0: there are no pixels
           ):        # argparse.ArgumentParser
     "The options that every program has."
-    class Defaults(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter): pass
-    p = argparse.ArgumentParser(description=doc, epilog=EPILOG, formatter_class=Defaults, allow_abbrev=False)
-    p.add_argument('folder', metavar='FOLDER', help='what the owners of the dataset distribute')
+    p = argparse.ArgumentParser(description=doc, epilog=EPILOG, formatter_class=ShowDefaults, allow_abbrev=False)
+    p.add_argument('folder', metavar='FOLDER', help='what it holds is described above')
+    place, found_as = f'data/{name}', name.removesuffix('_latents')
     p.add_argument('--out', default='',
-                   help=f"folder for the prepared clips; '' is data/{name}, where -p dataset {name} finds it")
+                   help=f'folder for the prepared clips (default: {place}, where -p dataset {found_as} finds it)')
     if size: p.add_argument('--size', type=int, default=size, help='pixels of a side')
     p.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='processes; 0: no extra one')
     p.add_argument('--limit', type=int, default=0, help='take only this many sources, for a trial; 0: all')
