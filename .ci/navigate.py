@@ -57,7 +57,7 @@ def footer(name, names, titles):
     if at + 1 < len(names): parts.append(f'[{titles[names[at + 1]]} →]({names[at + 1]}.ipynb)')
     return '---\n\n' + ' · '.join(parts)
 
-def made_here(cell): return cell['cell_type'] == 'markdown' and source(cell).startswith((MARK, RULE))
+def made_here(cell): return cell['cell_type'] == 'markdown' and source(cell).startswith((MARK.strip(), RULE))
 def new_cell(id, text): return dict(cell_type='markdown', id=id, metadata={}, source=text.splitlines(True))
 
 def navigate(name, nb, names, titles):
