@@ -53,7 +53,7 @@ class Standardise(nn.BatchNorm1d):
 def orthogonal_(lstm,     # any nn.LSTM
                 gain=1.5, # of the orthogonal matrices
                ):         # the same lstm, changed in place
-    "Orthogonal weights, one matrix a gate, and zero biases: about a quarter of an input of std 1 arrives."
+    "Orthogonal weights, one matrix a gate, and zero biases: the states have a std of about a quarter for an input of std 1."
     for name, p in lstm.named_parameters():
         if 'weight' in name:
             for gate in p.chunk(4): nn.init.orthogonal_(gate.data, gain)
@@ -70,8 +70,8 @@ class SequenceEncoder(nn.Module):
         hidden,                # width of the features and of the LSTM states
         standardise=True,      # standardised features and orthogonal LSTMs; False: the paper's text, library defaults
         bidirectional=False,   # the first LSTM reads both ways, as the authors' code does: d_t is then not causal
-        lstm_skip=False,       # each LSTM adds its input to its output; False: Eq. 5 as printed
-        static_pooling='last', # s from the 'last' state h_V (Eq. 5), or from the 'mean' of h over the clip
+        lstm_skip=False,       # each LSTM adds its input to its output; False: Sec. 4.2 as printed
+        static_pooling='last', # s from the 'last' state h_V (Sec. 4.2), or from the 'mean' of h over the clip
     ):
         super().__init__()
         if static_pooling not in ('last', 'mean'): refuse('static_pooling', repr(static_pooling), "'last' or 'mean'")

@@ -29,11 +29,12 @@ def build_networks(c, # ModelConfig
                "'unet' for images (c, h, w) or 'mlp' for vectors (f,)")
     z_dim = c.s_dim + c.d_dim
     if c.backbone == 'mlp':
-        backbone = MLP(c.frame[0], z_dim, c.base, c.mults, c.dropout, c.shift)
+        backbone = MLP(c.frame[0], z_dim, c.base, c.mults, dropout=c.dropout, shift=c.shift)
         return backbone, VectorTrunk(c.frame[0], c.hidden, c.enc_base, c.enc_mults, c.dropout)
     check_size(c.frame, c.patch, len(c.mults))
     check_size(c.frame, c.enc_patch, len(c.enc_mults))
-    backbone = UNet(c.frame, z_dim, c.base, c.mults, c.n_res, c.attn, c.dropout, c.patch, c.shift)
+    backbone = UNet(c.frame, z_dim, c.base, c.mults, n_res=c.n_res, attn=c.attn, dropout=c.dropout,
+                    patch=c.patch, shift=c.shift)
     trunk = FrameTrunk(c.frame, c.hidden, c.enc_base, c.enc_mults, c.enc_n_res, c.enc_attn, c.dropout, c.enc_patch)
     return backbone, trunk
 

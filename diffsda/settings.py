@@ -49,9 +49,9 @@ class ModelSettings:
     P_mean: float | None = None       # mean of ln(sigma) in training: where the network learns most
     P_std: float | None = None        # standard deviation of ln(sigma) in training
     d_noise: float | None = None      # std of noise added to the standardised d in training; 0: none, as in the paper
-    input_scaling: str | None = None  # of the noisy frame: 'unit' variance (Eq. 7) or 'wiener'
-    lstm_skip: bool | None = None     # each LSTM adds its input to its output; False: Eq. 5 as printed
-    static_pooling: str | None = None # s from the 'last' LSTM state (Eq. 5) or from the 'mean' over the clip
+    input_scaling: str | None = None  # of the noisy frame: 'unit' variance (EDM) or 'wiener'
+    lstm_skip: bool | None = None     # each LSTM adds its input to its output; False: Sec. 4.2 as printed
+    static_pooling: str | None = None # s from the 'last' LSTM state (Sec. 4.2) or from the 'mean' over the clip
     standardise: bool | None = None   # standardised features; False: the paper's encoder literally
     bidirectional: bool | None = None # True: the authors' code, where d also depends on later frames
     shift: bool | None = None         # z scales and shifts; False: the paper's Eq. 3, scale only

@@ -105,7 +105,7 @@ def read(self:Video,
                 fault = log.damage()
             except Exception as e: fault = reason_of(e)
             if fault:
-                refuse(self.path, f'damaged near frame {frames[i]} of {len(self)} ({fault})', '', 'fetch it again')
+                refuse(self.path, f'damaged at or after frame {frames[i]} of {len(self)} ({fault})', '', 'fetch it again')
             yield got
 
 # %% ../nbs/34_video.ipynb #340012
