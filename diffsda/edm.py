@@ -30,7 +30,7 @@ class Denoiser(nn.Module):
     "$D(x_\\sigma, \\sigma, z)$: a backbone between EDM's coefficients (Eq. 7). Raises BadInput if shapes do not fit."
     def __init__(self, backbone,       # (x (n, ...), c_noise (n,), z (n, z_dim)) -> as x
                  sigma_data=0.5,       # std of the data
-                 input_scaling='unit', # 'unit': input of variance 1 (Eq. 7); 'wiener': the best multiple of it as a guess of x
+                 input_scaling='unit', # 'unit': input of variance 1 (EDM); 'wiener': its best multiple as a guess of x
                 ):
         super().__init__()
         if input_scaling not in ('unit', 'wiener'): refuse('input_scaling', repr(input_scaling), "'unit' or 'wiener'")

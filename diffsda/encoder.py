@@ -53,7 +53,7 @@ class Standardise(nn.BatchNorm1d):
 def orthogonal_(lstm,     # any nn.LSTM
                 gain=1.5, # of the orthogonal matrices
                ):         # the same lstm, changed in place
-    "Orthogonal weights, one matrix a gate, and zero biases: the states have a std of about a quarter for an input of std 1."
+    "Orthogonal weights, one matrix a gate, and zero biases: an input of std 1 gives states of std about 1/4."
     for name, p in lstm.named_parameters():
         if 'weight' in name:
             for gate in p.chunk(4): nn.init.orthogonal_(gate.data, gain)

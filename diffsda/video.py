@@ -105,7 +105,8 @@ def read(self:Video,
                 fault = log.damage()
             except Exception as e: fault = reason_of(e)
             if fault:
-                refuse(self.path, f'damaged at or after frame {frames[i]} of {len(self)} ({fault})', '', 'fetch it again')
+                where = f'damaged at or after frame {frames[i]} of {len(self)} ({fault})'
+                refuse(self.path, where, '', 'fetch it again')
             yield got
 
 # %% ../nbs/34_video.ipynb #340012

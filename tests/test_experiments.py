@@ -67,7 +67,7 @@ def test_verification_refuses_a_model_of_pictures(speech, tmp_path):
     said, code = papermill('verification', tmp_path / 'out.ipynb', **given)
     assert code != 0 and 'a model of pictures' in said
 
-@pytest.mark.parametrize('name, odd', [('verification', 'rnu'), ('train_prior', 'hiden'), ('train_prior', 'grid')])
+@pytest.mark.parametrize('name, odd', [('verification', 'rnu'), ('train_prior', 'hiden'), ('train_prior', 'DiffSDA')])
 def test_a_notebook_refuses_an_unknown_parameter(name, odd, tmp_path):
     "A slip, and (the last) the name of something it imports."
     said, code = papermill(name, tmp_path / 'out.ipynb', **{odd: 3})
