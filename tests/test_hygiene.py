@@ -116,6 +116,15 @@ def test_no_old_name(path):
     text = '\n'.join(source(c) for c in cells(path)) if path.suffix == '.ipynb' else path.read_text()
     assert [m[0] for m in re.finditer(NAMES, text)] == []
 
+@each
+def test_cites_the_paper_by_its_own_numbers(path):
+    "Eq. 1-11, Tab. 1-6, Alg. 1-2, App. A-F of the submission; the arXiv text's numbers stand in the index only."
+    text = '\n'.join(source(c) for c in cells(path, 'markdown')) + '\n'.join(source(c) for c in cells(path))
+    if path.stem in ('index', 'results'): return
+    assert re.findall(r'.*(?:arXiv text|App\. B\.4|plan of this repository).*', text) == []
+    assert [n for n in re.findall(r'\(Eq\. (\d+)', text) if int(n) > 11] == []
+    assert [n for n in re.findall(r'\((?:Table|Tab\.) (\d+)', text) if int(n) > 6] == []
+
 def test_navigation_is_up_to_date():
     run(sys.executable, str(root/'.ci/navigate.py'), '--check')
 
