@@ -8,6 +8,7 @@ from diffsda.experiment import main, progress_picture, rows_by_colour
 from diffsda.factors import BadInput
 from diffsda.training import Clock
 from fixtures import make_sprite_sheets
+from fixtures_notebooks import run_cells
 
 root = Path(__file__).resolve().parent.parent
 tiny = dict(dataset='cartoon', n_clips=24, pairs=2, batch_size=2, n_frames=3)
@@ -116,8 +117,7 @@ def test_train_notebook(tmp_path):
 
 def test_train_notebook_on_sprites(tmp_path):
     sheets = make_sprite_sheets(tmp_path / 'sheets')
-    said, code = papermill(tmp_path, steps=3, dataset='sprites', data_dir=sheets, clips='action')
-    assert code == 0, said
+    run_cells('train', **{**tiny, 'dataset': 'sprites'}, run=tmp_path / 'run', steps=3, data_dir=sheets, clips='action')
     assert json.loads((tmp_path / 'run/metrics.json').read_text())['dataset'] == 'sprites'
 
 @pytest.mark.parametrize('wrong, words', [
@@ -126,9 +126,14 @@ def test_train_notebook_on_sprites(tmp_path):
     (dict(steps='many'), ["parameter steps: 'many'", 'expected int']),
 ], ids=['unknown name', 'missing dataset', 'wrong kind'])
 def test_train_notebook_refuses(tmp_path, wrong, words):
-    said, code = papermill(tmp_path, **{**dict(steps=3), **wrong})
-    assert code != 0 and all(w in said for w in words), said
+    given = {**tiny, 'steps': 3, 'run': tmp_path / 'run', **wrong}
+    with pytest.raises(BadInput) as refused: run_cells('train', **given)
+    assert all(w in str(refused.value) for w in words)
     assert not (tmp_path / 'run').exists()
+
+def test_papermill_says_why_it_failed(tmp_path):
+    said, code = papermill(tmp_path, dataset='mug')
+    assert code != 0 and 'https://mug.ee.auth.gr/fed' in said and not (tmp_path / 'run').exists()
 
 @pytest.mark.parametrize('wrong, words', [
     (dict(dataset='catoon'), ['did you mean cartoon']),
