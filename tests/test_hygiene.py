@@ -198,3 +198,10 @@ def test_readme_links_exist():
 def test_readme_is_made_from_index(tmp_path):
     run(sys.executable, str(root/'.ci/readme.py'), str(tmp_path))
     assert (tmp_path/'README.md').read_text() == (root/'README.md').read_text(), 'run make readme'
+
+def test_printed_papermill_commands_write_where_a_folder_is():
+    "papermill makes no folder for its output: the commands as printed name one that a clone has."
+    texts = [p.read_text() for p in (root/'README.md', root/'checkpoints/README.md', root/'data_prep/README.md')]
+    texts += [source(c) for p in notebooks for c in cells(p, 'markdown')]
+    outputs = [m for text in texts for m in re.findall(r'papermill nbs/\w+\.ipynb (\S+\.ipynb)', text)]
+    assert outputs and [o for o in outputs if not (root/o).parent.is_dir() or (root/o).parent.name != 'runs'] == []
