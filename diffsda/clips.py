@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from .factors import BadInput, refuse
-from .files import digest, first_line, write_json, write_rows
+from .files import digest, reason_of, write_json, write_rows
 
 # %% ../nbs/31_clips.ipynb #310009
 def npy_header(frame, # shape of a frame, e.g. (3, 64, 64)
@@ -150,7 +150,7 @@ def open_shard(path,   # of the .npy file
     if not path.exists(): refuse(path, 'missing', '', again)
     try: a = np.load(path, mmap_mode='r', allow_pickle=False)
     except Exception as e:
-        return refuse(path, f'not a NumPy array that can be read safely ({first_line(e)})', '', again)
+        return refuse(path, f'not a NumPy array that can be read safely ({reason_of(e)})', '', again)
     want, kind = (frames, *info['frame']), DTYPES[info['modality']]
     if a.dtype != kind or a.shape != want:
         refuse(path, f'{a.dtype} {a.shape}', f'{kind} {want}, as dataset.json says', again)

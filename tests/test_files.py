@@ -1,5 +1,5 @@
 """Files are whole or absent; settings and saved models are right, or refused in a sentence that says what to do."""
-import csv, hashlib, json, pickle
+import csv, errno, hashlib, json, os, pickle, stat, subprocess, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 import pytest
@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from diffsda.factors import BadInput, refusal
 from diffsda.files import (
-    RENAMED, Saved, check_config, digest, fingerprint, replacing, state_dict_faults, write_json, write_rows)
+    RENAMED, Saved, check_config, digest, expanded, explained, fingerprint, locked, reason_of, replacing,
+    state_dict_faults, walk, write_json, write_rows)
 
 # files
 
@@ -44,6 +45,82 @@ def test_digest_of_more_than_one_block(tmp_path):
     (tmp_path / 'f').write_bytes(data)
     assert digest(tmp_path / 'f') == hashlib.sha256(data).hexdigest()
 
+@pytest.mark.parametrize('umask, rights', [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_rights_that_the_user_chose(umask, rights, tmp_path):
+    before = os.umask(umask)
+    try:
+        torch.manual_seed(0)
+        Small(SmallConfig()).save_pretrained(tmp_path / 'model')
+        write_json(tmp_path / 'note.json', {})
+    finally: os.umask(before)
+    for path in (tmp_path / 'model/model.safetensors', tmp_path / 'model/config.json', tmp_path / 'note.json'):
+        assert stat.S_IMODE(path.stat().st_mode) == rights, path
+
+# errors, paths, locks, walks
+
+@pytest.mark.parametrize('error, words', [
+    (OSError(errno.ENOSPC, 'No space left on device'), ['No space left on device', 'free some space']),
+    (RuntimeError('PytorchStreamWriter failed writing file data/0: file write failed'), ['free some space']),
+    (PermissionError(errno.EACCES, 'Permission denied'), ['Permission denied', 'ask for permission']),
+    (MemoryError(), ['MemoryError', 'free some memory']),
+    (ModuleNotFoundError("No module named 'soundfile'", name='soundfile'), ['pip install soundfile']),
+    (ValueError('bad header\nTraceback of C++ at 0x7f00'), ['ValueError: bad header', 'fetch it again']),
+    (UnicodeDecodeError('utf-8', b'\xe4', 0, 1, 'no'), ['UnicodeDecodeError', 'fetch it again']),
+], ids=lambda v: type(v).__name__ if isinstance(v, Exception) else '')
+def test_an_error_of_a_library_in_one_sentence(error, words):
+    def act():
+        with explained('a.mp4', 'not readable', 'fetch it again'): raise error
+    said = refusal(act)
+    assert said.startswith('a.mp4: not readable (') and all(w in said for w in words) and '\n' not in said
+    assert 'Traceback' not in said
+
+def test_reasons_are_safe_for_any_encoding():
+    assert reason_of(ValueError('no image: 4\udce4.jpg')).encode() == rb'ValueError: no image: 4\udce4.jpg'
+
+def test_a_refusal_inside_is_not_explained_again():
+    from diffsda.factors import refuse
+    def act():
+        with explained('outer', 'not readable'): refuse('inner', 'wrong', '')
+    assert refusal(act) == 'inner: wrong'
+
+def test_home(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert expanded('~/runs/x') == tmp_path / 'runs/x' and expanded('a/~/b') == Path('a/~/b')
+    assert 'no user of that name' in refusal(lambda: expanded('~nobody_here/x'))
+
+def test_a_lock_holds_against_other_processes_and_dies_with_its_own(tmp_path):
+    hold = ("import sys, time; from diffsda.files import locked\nwith locked(sys.argv[1], 'run'): "
+            "print('held', flush=True); time.sleep(60)")
+    other = subprocess.Popen([sys.executable, '-c', hold, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == 'held\n'
+    said = refusal(lambda: locked(tmp_path, 'run').__enter__())
+    assert said.startswith(f'{tmp_path}: another run is at work there')
+    other.kill()
+    other.wait()
+    with locked(tmp_path, 'run'): pass
+
+def test_a_walk_gives_each_file_once(tmp_path):
+    data, disk = tmp_path / 'data', tmp_path / 'disk'
+    for place in (data / 'ann', data / 'bob', disk): place.mkdir(parents=True)
+    for path in (data / 'ann/1.mp4', data / 'bob/2.mp4', disk / '3.mp4', data / '.hidden.mp4'): path.write_text(path.name)
+    (data / 'ann/up').symlink_to('..')
+    (data / 'ann/bob').symlink_to('../bob')
+    (data / '0.mp4').symlink_to('bob/2.mp4')
+    (data / 'more').symlink_to(disk)
+    (data / 'more again').symlink_to(disk)
+    (data / 'lost.mp4').symlink_to('gone.mp4')
+    (data / 'above').symlink_to(tmp_path)
+    os.link(data / 'ann/1.mp4', data / 'hard.mp4')
+    os.mkfifo(data / 'pipe.mp4')
+    files, left_out = walk(data)
+    assert files == [data / 'ann/1.mp4', data / 'bob/2.mp4', data / 'more/3.mp4']
+    reasons = {str(p.relative_to(data)): why for p, why in left_out}
+    assert reasons.pop('lost.mp4') == 'a link to gone.mp4, where nothing is'
+    assert reasons.pop('pipe.mp4') == 'neither a file nor a folder'
+    assert reasons.pop('above') == 'a link to a folder above'
+    same = {'ann/up': '', 'ann/bob': 'bob', '0.mp4': 'bob/2.mp4', 'more again': 'more', 'hard.mp4': 'ann/1.mp4'}
+    assert reasons == {k: f'the same as {data / v}' for k, v in same.items()}
+
 # weights
 
 class Net(nn.Module):
@@ -66,7 +143,7 @@ def test_weights_that_are_not_finite_are_refused(value):
     said = refusal(lambda: state_dict_faults(net, state, 'model.safetensors'))
     assert said.startswith('model.safetensors: 1 weights are not finite numbers, e.g. line.bias')
     whole = net.state_dict() | {'line.bias': torch.tensor([0, 1])}
-    assert 'not finite' in refusal(lambda: state_dict_faults(net, whole, ''))   # whole numbers are no weights
+    assert 'whole numbers, e.g. line.bias' in refusal(lambda: state_dict_faults(net, whole, ''))
 
 def test_what_does_not_fit():
     net = Net()
@@ -197,6 +274,46 @@ def test_what_is_no_saved_model(saved, tmp_path):
     (folder / 'model.safetensors').unlink()
     assert 'there is no model.safetensors' in said()
     assert 'there is no such folder' in refusal(lambda: Small.from_pretrained(tmp_path / 'nowhere'))
+
+def test_names_that_wrappers_put_before_weights(saved):
+    model, folder = saved
+    for wrapper in ('module.', '_orig_mod.', 'module._orig_mod.'):
+        save_file({wrapper + k: v for k, v in model.state_dict().items()}, folder / 'model.safetensors')
+        loaded = Small.from_pretrained(folder)
+        assert torch.equal(loaded.line.weight, model.line.weight)
+
+def test_a_pointer_of_git_lfs(saved):
+    folder = saved[1]
+    (folder / 'model.safetensors').write_text('version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n')
+    assert 'git lfs pull' in refusal(lambda: Small.from_pretrained(folder))
+
+def test_arguments_of_from_pretrained(saved, monkeypatch):
+    model, folder = saved
+    for name in ('dtype', 'torch_dtype'):
+        assert Small.from_pretrained(folder, **{name: torch.float16}).line.weight.dtype == torch.float16
+    assert torch.equal(Small.from_pretrained(folder, map_location='cpu').line.weight, model.line.weight)
+    if not torch.cuda.is_available():
+        assert "map_location='cuda': this device is not there" in refusal(
+            lambda: Small.from_pretrained(folder, map_location='cuda'))
+    assert 'device_map is no argument' in refusal(lambda: Small.from_pretrained(folder, device_map='auto'))
+    assert f'name its folder: {folder}' in refusal(lambda: Small.from_pretrained(folder / 'config.json'))
+    monkeypatch.setenv('HOME', str(folder.parent))
+    assert torch.equal(Small.from_pretrained('~/model').line.weight, model.line.weight)
+
+def test_a_folder_that_is_not_here_is_not_sought_on_the_hub_for_long(monkeypatch, tmp_path):
+    "The Hub is asked once; without a network the answer comes at once."
+    import huggingface_hub
+    asked = []
+    def unreachable(self, name, **kw):
+        asked.append(name)
+        raise ConnectionError('Name or service not known')
+    monkeypatch.setattr(huggingface_hub.HfApi, 'model_info', unreachable)
+    monkeypatch.chdir(tmp_path)
+    began = time.monotonic()
+    said = refusal(lambda: Small.from_pretrained('checkpoints/cartoon64'))
+    assert asked == ['checkpoints/cartoon64'] and time.monotonic() - began < 2
+    assert said.startswith(f'checkpoints/cartoon64: there is no such folder in {tmp_path}')
+    assert 'there is no such folder' in refusal(lambda: Small.from_pretrained('cartoon64')) and len(asked) == 1
 
 class Hostile:
     def __init__(self, path): self.path = path
