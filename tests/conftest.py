@@ -1,4 +1,4 @@
-"""`pytest --long` adds the long versions of tests: what takes minutes, or needs a fresh interpreter for every command."""
+"""`pytest --long` adds the long versions of tests: minutes, and a fresh interpreter for every command."""
 import pytest
 
 
