@@ -6,14 +6,13 @@ A clip that is in both is taken from processed/. Attributes become columns of cl
 action as 0 or 1, and the emotion by name ("neutral", or "neutral+happy" where it changes). Test is a tenth of the
 videos.
 """
-import functools, json
-from pathlib import Path
+import json
 from diffsda.factors import refuse
-from diffsda.preparation import Source, parser, run, split_by
-from diffsda.video import Video, at_rate, cropped, square
+from diffsda.files import expanded, reason_of
+from diffsda.preparation import Source, check_there, open_once, parser, run, split_by, videos_of
+from diffsda.video import at_rate, cropped, square
 
 MARGIN = .02 # around the box, as a fraction of the frame: as in the owners' script
-open_once = functools.lru_cache(1)(Video)
 
 def labels(clip,  # dict, an entry of "clips"
            names, # dict, "meta_info"
@@ -25,21 +24,23 @@ def labels(clip,  # dict, an entry of "clips"
         out |= {f'{kind}: {name}': v for name, v in zip(names[f'{kind}_mapping'], given[kind], strict=True)}
     return out
 
-def source_of(name, clip, names, split, folder): # id and entry of a clip; "meta_info"; its side
-    processed = folder / 'processed' / f'{name}.mp4'
-    if processed.exists(): return Source(name, str(processed), split, labels(clip, names))
+def source_of(name, clip, names, split, folder, have): # id and entry of a clip; "meta_info"; its side; what is there
+    if name in have['processed']: return Source(name, str(have['processed'][name]), split, labels(clip, names))
     part = {'from': clip['duration']['start_sec'], 'to': clip['duration']['end_sec'], **clip['bbox']}
-    return Source(name, str(folder / 'raw' / f'{clip["ytb_id"]}.mp4'), split, labels(clip, names), part)
+    raw = have['raw'].get(clip['ytb_id'], folder / 'raw' / f'{clip["ytb_id"]}.mp4')
+    return Source(name, str(raw), split, labels(clip, names), part)
 
 def sources(folder, args):
-    file = Path(args.info) if args.info else folder / 'celebvhq_info.json'
-    try: info = json.loads(file.read_text(encoding='utf-8'))
+    file = expanded(args.info) if args.info else folder / 'celebvhq_info.json'
+    try: info = json.loads(file.read_text(encoding='utf-8-sig'))
     except (OSError, ValueError) as e:
         mend = 'take celebvhq_info.json again from github.com/CelebV-HQ/CelebV-HQ'
-        refuse(file, f'cannot be read as JSON ({e})', '', mend)
+        refuse(file, f'cannot be read as JSON ({reason_of(e)})', '', mend)
     try:
-        side = split_by([c['ytb_id'] for c in info['clips'].values()], .1)
-        return [source_of(name, c, info['meta_info'], side[c['ytb_id']], folder) for name, c in info['clips'].items()]
+        side = split_by([c['ytb_id'] for c in info['clips'].values()], .1, 2)
+        have = {stage: videos_of(folder / stage) for stage in ('processed', 'raw')}
+        return [source_of(name, c, info['meta_info'], side[c['ytb_id']], folder, have)
+                for name, c in info['clips'].items()]
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         found = f'an entry of "clips" lacks {e}, or has another number of attributes than "meta_info" names'
         refuse(file, found, '', 'take the file again')
@@ -64,9 +65,8 @@ def where_and_when(source, film): # -> (left, top, side), start and end in secon
     return owners_square(top, left, bottom, right, film.height, film.width), start, end
 
 def read(source, args):
-    if not Path(source.path).exists():
-        lost = 'the video is gone from YouTube, or its download failed'
-        refuse(source.path, f'not there, nor is processed/{source.id}.mp4 ({lost})', '')
+    lost = f'nor is processed/{source.id}.mp4; the video is gone from YouTube, or its download failed'
+    check_there(source.path, lost)
     film = open_once(source.path)
     box, start, end = where_and_when(source, film) if source.part else (None, 0, float('inf'))
     for part in film.read(at_rate(film.times, args.fps, start, end)): yield cropped(part, box, args.size)

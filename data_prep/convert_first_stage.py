@@ -4,10 +4,9 @@ CKPT is model.ckpt of vq-f8-n256 (https://github.com/CompVis/latent-diffusion, m
 (--kind kl-f8). No code in it is run. data_prep/encode_latents.py then takes the folder as --first_stage.
 """
 import argparse, os, sys, tempfile
-from pathlib import Path
 from diffsda.factors import BadInput, refuse
 from diffsda.first_stage import KINDS, LEFT_OUT, convert, read_ckpt, save_stage
-from diffsda.files import fingerprint
+from diffsda.files import expanded, fingerprint
 
 def save_whole(stage, out): # FirstStage, Path of a folder that is not there yet
     "Write the folder under a temporary name first."
@@ -25,11 +24,12 @@ def main():
                    help="which first stage it is (default: vq-f8, the paper's)")
     p.add_argument('--out', default='', help='folder to be made (default: data/KIND)')
     args = p.parse_args()
-    out = Path(args.out or f'data/{args.kind}')
+    out = args.out or f'data/{args.kind}'
     try:
+        out, ckpt = expanded(out), expanded(args.ckpt)
         if out.exists(): refuse(out, 'is there already', '', 'name another folder (--out), or delete it')
-        state = read_ckpt(args.ckpt)
-        stage = convert(state, args.kind, args.ckpt)
+        state = read_ckpt(ckpt)
+        stage = convert(state, args.kind, ckpt)
         save_whole(stage, out)
     except BadInput as e: sys.exit(f'{p.prog}: {e}')
     except OSError as e:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffsda.clips import Clips, read_info
 from diffsda.factors import BadInput, refuse
-from diffsda.files import fingerprint
+from diffsda.files import expanded, fingerprint
 from diffsda.first_stage import open_stage
 from diffsda.preparation import Source, data_folder, parser, run
 
@@ -43,12 +43,13 @@ def read(source, args):
         yield encode(stage, data.take(np.array([i]), at[None])[0].numpy())
 
 if __name__ == '__main__':
-    p = parser(__doc__, 'NAME_latents', size=0)
+    p = parser(__doc__, 'NAME_latents', size=0, needs='--first_stage data/vq-f8')
     p.add_argument('--first_stage', required=True, help='folder of its weights')
     p.add_argument('--batch', type=int, default=16, help='frames encoded at a time')
     args = p.parse_args()
     args.workers = 0 # there is one device
     try:
+        args.folder, args.first_stage = map(str, (expanded(args.folder), expanded(args.first_stage)))
         if args.batch < 1: refuse(f'--batch {args.batch}', 'too small', '1 or more')
         info = read_info(args.folder)
         if info['modality'] != 'video': refuse(args.folder, f'modality {info["modality"]}', 'prepared images (video)')
@@ -59,5 +60,6 @@ if __name__ == '__main__':
     if info['name'] == 'cartoon': args.out = args.out or str(data_folder(name)) # -p dataset cartoon alone renders
     kept = {k: info[k] for k in ('rate', 'source', 'licence', 'aligned') if k in info}
     latents = dict(modality='latent', frame=[c, h, w], pixels=info['frame'],
-                   first_stage=str(Path(args.first_stage).resolve()), fingerprint=fingerprint(stage), **kept)
+                   first_stage=str(Path(args.first_stage).resolve()), fingerprint=fingerprint(stage),
+                   made_from={'name': info['name'], 'own': info.get('own', '')}, **kept)
     run(args, name, sources, read, latents)

@@ -1,51 +1,68 @@
 """Your own videos or recordings: any folder of them; the sub-folder is the label.
 
-FOLDER holds videos (mp4, mov, mkv, webm, avi), folders of images, or recordings (wav, flac, ogg, mp3), in sub-folders
-or not; the path of the sub-folder becomes the label. With --cuts a film becomes several clips where its scene changes.
-With --faces every clip is cropped to the face in it; without, to the largest square in the middle. Test is a tenth of
-the files of every label.
+FOLDER holds videos (mp4, mov, mkv, webm, avi, mpg, wmv, gif ...), folders of images (jpg, png, webp, tif ...), or
+recordings (wav, flac, mp3, m4a, opus ..., and the sound tracks of videos), in sub-folders or not; the path of the
+sub-folder becomes the label. With --cuts a film becomes several clips where its scene changes. With --faces every clip
+is cropped to the face in it; without, to the largest square in the middle. Test is a tenth of the files of every label;
+where labels have one file each, a tenth of the labels. What cannot be read is listed in skipped.csv.
 """
-import os
-from pathlib import Path
+import functools
 import numpy as np
-from diffsda.sound import BANDS, HOP, RATE, SEGMENT, log_mel
+from diffsda.sound import BANDS, HOP, RATE, SEGMENT
 from diffsda.factors import BadInput, refuse
-from diffsda.preparation import Clip, Source, parser, run, split_by
+from diffsda.files import walk
+from diffsda.preparation import Clip, Source, face_options, left_over, name_hash, parser, run, split_by, unread
 from diffsda.presets import PRESETS
-from diffsda.speech import read_sound
+from diffsda.speech import SOUNDS
 from diffsda.video import (
-    IMAGES, Cuts, ImageFolder, at_rate, cropped, detector, natural_order, one_face, open_frames, square)
+    IMAGES, VIDEOS, Cuts, ImageFolder, at_rate, cropped, detector, natural_order, one_face, open_frames, square)
+from speech import read as read_recording
 
-VIDEOS = ('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.mpg', '.mpeg', '.ts')
-SOUNDS = ('.wav', '.flac', '.sph', '.ogg', '.mp3')
+def of_kind(files, suffixes): return [p for p in files if p.suffix.lower() in suffixes]
 
-def find_files(folder): # -> films (videos and folders of images), recordings: lists of Path
-    films, sounds = [], []
-    for top, _, files in os.walk(folder, followlinks=True):
-        top = Path(top)
-        if sum(f.lower().endswith(IMAGES) for f in files) > 1: films.append(top)
-        films += [top / f for f in files if f.lower().endswith(VIDEOS)]
-        sounds += [top / f for f in files if f.lower().endswith(SOUNDS)]
-    return films, sounds
+def find_films(files): # list of Path -> list of Path: videos, and folders of images
+    videos, images = of_kind(files, VIDEOS), {}
+    films = {p.with_suffix('') for p in videos}
+    for p in of_kind(files, IMAGES): images.setdefault(p.parent, []).append(p)
+    def sequence(inside): return len(inside) > 1 and not {p.with_suffix('') for p in inside} <= films # or thumbnails
+    return videos + [folder for folder, inside in images.items() if sequence(inside)]
+
+def split_files(by_label, # dict: label -> names of its files
+                fraction, # for the test side
+               ):         # dict: name -> 'train' or 'test'
+    "Some files of every label; of labels with one file, some labels. Two to test on, as far as there are enough."
+    alone = [names[0] for names in by_label.values() if len(names) == 1]
+    side = {}
+    for names in (*(names for names in by_label.values() if len(names) > 1), alone):
+        side |= split_by(names, fraction)
+    train = sorted((name for name in side if side[name] == 'train'), key=name_hash)
+    lacking = min(2 - len(side) + len(train), len(train) - 1) if fraction else 0
+    return side | dict.fromkeys(train[:max(lacking, 0)], 'test')
+
+def why_not(path, sound): # Path that is not taken; are recordings taken? -> reason, '' if nothing is lost
+    suffix = path.suffix.lower()
+    if suffix in SOUNDS: return 'a recording; --sound takes those'
+    if suffix in IMAGES and sound: return 'an image; without --sound, folders of images are taken'
+    if suffix in IMAGES: return 'one image, or a thumbnail of a video; a folder of two or more images is a sequence'
+    return unread(path)
 
 def sources(folder, args):
-    films, sounds = find_files(folder)
-    if args.sound and not sounds: refuse(folder, f'no recording in it ({", ".join(SOUNDS)})', '')
-    if not args.sound and not films:
-        mend = f'there are {len(sounds)} recordings: --sound takes those' if sounds else ''
-        refuse(folder, f'no video in it ({", ".join(VIDEOS)}) and no folder of images', '', mend)
+    files, left_out = walk(folder)
+    taken = of_kind(files, SOUNDS + VIDEOS) if args.sound else find_films(files)
+    lost = left_over(folder, files, left_out, taken, functools.partial(why_not, sound=args.sound))
+    if not taken:
+        example = f'for example {lost[0].refused}' if lost else ''
+        if args.sound: refuse(folder, f'no recording in it ({", ".join(SOUNDS)})', '', example)
+        refuse(folder, f'no video in it ({", ".join(VIDEOS)}) and no folder of images', '', example)
     def name(p): return p.relative_to(folder).as_posix()
     def label(p): return name(p.parent) if p != folder and p.parent != folder else ''
-    files, by_label, side = natural_order(sounds if args.sound else films), {}, {}
-    for p in files: by_label.setdefault(label(p), []).append(name(p))
-    least = max(2 - len(by_label) // 2, 1) # some of every label; a swap needs two
-    for names in by_label.values(): side |= split_by(names, args.test, least)
-    return [Source(name(p), str(p), side[name(p)], {'label': label(p)}) for p in files]
+    by_label = {}
+    for p in natural_order(taken): by_label.setdefault(label(p), []).append(name(p))
+    side = split_files(by_label, args.test)
+    return [Source(name(p), str(p), side[name(p)], {'label': label(p)}) for p in taken] + lost
 
 def read(source, args):
-    if args.sound:
-        yield log_mel(read_sound(source.path)).numpy()
-        return
+    if args.sound: return (yield from read_recording(source, args))
     film = open_frames(source.path)
     if max(film.height, film.width) > 3 * min(film.height, film.width):
         found = f'{film.width}x{film.height} pixels; of so narrow a strip a square would show little'
@@ -84,9 +101,7 @@ def options(): # -> parser
                    '0: all. Folders of images are taken as they are')
     p.add_argument('--cuts', action='store_true', help='cut where the scene changes')
     p.add_argument('--faces', action='store_true', help='crop each clip to its face; without a face it is left out')
-    p.add_argument('--grow', type=float, default=1.6, help='side of the crop, in sides of the detected face')
-    p.add_argument('--detector', default='haar',
-                   help='haar, or MODULE:FUNCTION, from a frame (h, w, 3) to boxes (n, 4)')
+    face_options(p, grow=1.6)
     p.add_argument('--test', type=float, default=.1, help='fraction of the files of each label on the test side')
     return p
 

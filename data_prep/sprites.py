@@ -5,15 +5,15 @@ above them. With --fetch they are cloned there first. Training on the sheets the
 preparation; prepared clips are for programs that read only this format.
 """
 import functools, subprocess
-from pathlib import Path
 from diffsda.factors import BadInput, refuse
+from diffsda.files import expanded, walk
 from diffsda.preparation import Source, parser, run
 from diffsda.sprites import ATTRIBUTES, Sprites
 
 def fetch(folder, # Path, to be made
           where,  # address for git
          ):
-    if list(folder.rglob('shoes')): return # fetched before
+    if any(p.parent.name == 'shoes' for p in walk(folder)[0]): return # fetched before
     if folder.exists(): refuse(folder, 'is there already, without the sheets', '', '--fetch clones into a new folder')
     done = subprocess.run(['git', 'clone', '--depth', '1', where, str(folder)], capture_output=True, text=True)
     if done.returncode:
@@ -21,8 +21,8 @@ def fetch(folder, # Path, to be made
         refuse(where, f'could not be cloned to {folder} ({why})', '', 'fetch it by hand')
 
 def sheets(folder): # Path -> str, the folder that holds body/, at any depth
-    bodies = [p for p in [folder / 'body', *sorted(folder.rglob('body'))] if p.is_dir()]
-    found = [p.parent for p in bodies if (p.parent / 'shoes').is_dir()]
+    bodies = [folder / 'body', *dict.fromkeys(p.parent for p in walk(folder)[0] if p.parent.name == 'body')]
+    found = [p.parent for p in bodies if p.is_dir() and (p.parent / 'shoes').is_dir()]
     if not found:
         refuse(folder, 'no folders body and shoes in it', 'the sheets of https://github.com/YingzhenLi/Sprites',
                '--fetch clones them')
@@ -49,7 +49,7 @@ if __name__ == '__main__':
                    help='clone the sheets into FOLDER first, from this address')
     args = p.parse_args()
     if args.fetch:
-        try: fetch(Path(args.folder), args.fetch)
+        try: fetch(expanded(args.folder), args.fetch)
         except BadInput as e: p.exit(1, f'{p.prog}: {e}\n')
         args.fetch = ''
     info = dict(modality='video', frame=[3, args.size, args.size], rate=8., aligned=True,

@@ -4,52 +4,51 @@ FOLDER holds what the scripts of https://github.com/AliaksandrSiarohin/video-pre
 stages: the whole videos VIDEO_ID.mp4 with their taichi-metadata.csv (video_id, start, end, bbox, fps, width, height),
 which are cut and cropped here; or the clips already cut, train/ and test/ with mp4 files or folders of PNGs.
 """
-import csv, functools
 from pathlib import Path
+from diffsda.clips import read_table
 from diffsda.factors import refuse
-from diffsda.preparation import Source, parser, run, split_by
-from diffsda.video import IMAGES, Video, at_rate, cropped, open_frames, square
+from diffsda.files import expanded
+from diffsda.preparation import Source, check_there, left_over, open_once, parser, run, split_by, videos_of
+from diffsda.video import IMAGES, VIDEOS, at_rate, cropped, open_frames, square
 
 COLUMNS = ('video_id', 'start', 'end', 'bbox', 'fps', 'width', 'height')
-open_once = functools.lru_cache(1)(Video) # the chunks of one video follow each other
 
 def sources(folder, args):
-    table = Path(args.metadata) if args.metadata else next(iter(sorted(folder.glob('*metadata*.csv'))), None)
+    table = expanded(args.metadata) if args.metadata else next(iter(sorted(folder.glob('*metadata*.csv'))), None)
     if table is None: return cut_already(folder)
-    rows = read_table(table)
+    rows, have = read_chunks(table), videos_of(folder)
     side = split_by([r['video_id'] for r in rows], .1)
     found = []
     for r in rows:
         video = r['video_id']
         name = '#'.join([video, *(str(r[k]).zfill(6) for k in ('start', 'end'))])
         split, part = r.get('partition') or side[video], {k: r[k] for k in COLUMNS[1:]}
-        found.append(Source(name, str(folder / f'{video}.mp4'), split, {'video': video}, part))
+        found.append(Source(name, str(have.get(video, folder / f'{video}.mp4')), split, {'video': video}, part))
     return found
 
-def read_table(path): # of the metadata -> list of dicts
-    try:
-        with open(path, newline='', encoding='utf-8', errors='replace') as f: rows = list(csv.DictReader(f))
-    except OSError as e:
-        refuse(path, f'cannot be opened ({e.strerror})', '', 'it is part of the video-preprocessing scripts')
+def read_chunks(path): # of the metadata -> list of dicts
+    again = 'take taichi-metadata.csv again from github.com/AliaksandrSiarohin/video-preprocessing'
+    rows = read_table(path, COLUMNS, again)
     lacks = [c for c in COLUMNS if not rows or rows[0].get(c) is None]
     if lacks:
-        again = 'take taichi-metadata.csv again from github.com/AliaksandrSiarohin/video-preprocessing'
         refuse(path, f'no column {", ".join(lacks)}', ', '.join(COLUMNS), again)
     return rows
 
 def is_clip(path): # a video, or a folder of images
     if path.is_dir(): return any(f.suffix.lower() in IMAGES for f in path.iterdir())
-    return path.suffix.lower() in ('.mp4', '.mov')
+    return path.suffix.lower() in VIDEOS
 
 def cut_already(folder):
-    found = []
+    found, lost = [], []
     for side in ('train', 'test'):
-        for p in filter(is_clip, sorted((folder / side).glob('*'))):
-            found.append(Source(p.name if p.is_dir() else p.stem, str(p), side, {'video': p.name.split('#')[0]}))
+        inside = [p for p in sorted((folder / side).glob('*')) if not p.name.startswith('.')]
+        taken = [p for p in inside if is_clip(p)]
+        lost += left_over(folder, [p for p in inside if p.is_file()], [], taken)
+        found += [Source(p.name if p.is_dir() else p.stem, str(p), side, {'video': p.name.split('#')[0]}) for p in taken]
     if not found:
         refuse(folder, 'neither a *metadata*.csv with its videos nor train/ and test/ with clips', '',
                'see data_prep/README.md for where TaiChi-HD comes from')
-    return found
+    return found + lost
 
 def where_and_when(source, film): # -> (left, top, side), start and end in seconds
     try:
@@ -62,8 +61,7 @@ def where_and_when(source, film): # -> (left, top, side), start and end in secon
     return square((left * x, top * y, right * x, bottom * y), film.height, film.width), start, end
 
 def read(source, args):
-    if not Path(source.path).exists():
-        refuse(source.path, 'not there (the video is gone from YouTube, or its download failed)', '')
+    check_there(source.path, 'the video is gone from YouTube, or its download failed')
     if not source.part:
         for part in open_frames(source.path).read(): yield cropped(part, None, args.size)
         return

@@ -4,11 +4,13 @@ FOLDER holds face tracks as Albanie et al. (2018) distributed them, NAME/1.6/VID
 or as videos, ID/VIDEO/TRACK.mp4 at 25 frames a second, of which every sixth frame is taken. Test are the 40 speakers of
 the verification split: those whose names begin with E, id10270 to id10309.
 """
-import os, re
+import re
 from pathlib import Path
 from diffsda.factors import refuse
-from diffsda.preparation import Source, parser, run
-from diffsda.video import IMAGES, at_rate, cropped, open_frames
+from diffsda.files import walk
+from diffsda.preparation import Source, left_over, parser, run, unread
+from diffsda.speech import SOUNDS
+from diffsda.video import IMAGES, VIDEOS, at_rate, cropped, open_frames
 
 LAYOUT = re.compile(r'(?:^|/)(?P<speaker>[^/]+)/(?:1\.6/)?(?P<video>[^/]+)/(?P<track>[^/]+)$')
 
@@ -17,13 +19,12 @@ def is_test(speaker): # a name or a number
     return 10270 <= int(number[1]) <= 10309 if number else speaker.upper().startswith('E')
 
 def sources(folder, args):
-    tracks = []
-    for top, _, files in os.walk(folder, followlinks=True):
-        if any(f.lower().endswith(IMAGES) for f in files): tracks.append(Path(top))
-        tracks += [Path(top) / f for f in files if f.lower().endswith('.mp4')]
+    files, left_out = walk(folder)
+    tracks = [p for p in files if p.suffix.lower() in VIDEOS]
+    tracks += dict.fromkeys(p.parent for p in files if p.suffix.lower() in IMAGES)
     found = []
     for track in tracks:
-        place = track.with_suffix('') if track.suffix == '.mp4' else track
+        place = track.with_suffix('') if track.suffix.lower() in VIDEOS else track
         match = LAYOUT.search(place.relative_to(folder).as_posix())
         if not match: continue
         labels = {k: match[k] for k in ('speaker', 'video')}
@@ -32,7 +33,9 @@ def sources(folder, args):
     if not found:
         refuse(folder, 'no face track in it', 'NAME/1.6/VIDEO/TRACK/*.jpg or ID/VIDEO/TRACK.mp4',
                'VoxCeleb is given on request at https://www.robots.ox.ac.uk/~vgg/data/voxceleb')
-    return found
+    def why_not(p): return '' if p.suffix.lower() in SOUNDS else unread(p) # the sound of VoxCeleb may lie beside it
+    lost = left_over(folder, files, left_out, [Path(s.path) for s in found], why_not)
+    return found + lost
 
 def read(source, args):
     track = open_frames(source.path, 25 / 6)

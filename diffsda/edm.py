@@ -9,7 +9,7 @@ __all__ = ['precond', 'Denoiser', 'loss_weight', 'edm_loss', 'NoiseDistribution'
 from dataclasses import dataclass
 import torch
 from torch import nn
-from .factors import refuse
+from .factors import check_generator, check_number, refuse
 from .sde import append_dims, diffuse
 
 # %% ../nbs/11_edm.ipynb #110010
@@ -17,6 +17,7 @@ def precond(sigma,          # (...) noise levels
             sigma_data=0.5, # std of the data
            ):               # c_skip, c_out, c_in, c_noise: each as sigma, in float32 at least
     "EDM's preconditioning (Eq. 7): unit variance into and out of the network, its errors amplified least."
+    sigma = torch.as_tensor(sigma)
     sigma = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
     total = sigma ** 2 + sigma_data ** 2
     c_skip = sigma_data ** 2 / total
@@ -34,13 +35,14 @@ class Denoiser(nn.Module):
                 ):
         super().__init__()
         if input_scaling not in ('unit', 'wiener'): refuse('input_scaling', repr(input_scaling), "'unit' or 'wiener'")
-        self.backbone, self.sigma_data, self.input_scaling = backbone, sigma_data, input_scaling
+        self.backbone, self.input_scaling = backbone, input_scaling
+        self.sigma_data = check_number('sigma_data', sigma_data, 'above 0', mend='the codecs make it 0.5')
 
     def forward(self, x_noisy, # (b, t, c, h, w) or (b, t, f)
                 sigma,         # (b, t) noise level of every frame, or 0-d: one for all
                 z,             # (b, t, z_dim) factors of every frame
                ):              # x_denoised, as x_noisy, in float32 at least
-        lead = z.shape[:-1]
+        sigma, lead = torch.as_tensor(sigma, device=x_noisy.device), z.shape[:-1]
         if x_noisy.shape[:len(lead)] != lead or sigma.ndim and sigma.shape != lead:
             refuse('Denoiser', f'x is {tuple(x_noisy.shape)}, sigma {tuple(sigma.shape)}, z {tuple(z.shape)}',
                    'the same clips and frames (b, t) in front of each', 'give every frame its sigma and its z')
@@ -75,10 +77,15 @@ class NoiseDistribution:
     P_mean: float = -1.2 # of ln sigma
     P_std: float = 1.2   # of ln sigma
 
+    def __post_init__(self): # Raises BadInput for numbers that are no distribution
+        check_number('P_mean', self.P_mean, mend='Table 4 has -1.2 and -0.4')
+        check_number('P_std', self.P_std, 'above 0', mend='Table 4 has 1.2 and 1.0')
+
     def sample(self, shape,         # (b, t): one level per frame
                generator=None,      # torch.Generator, for draws that can be repeated
                device=None,         # of the result; None: the generator's, else the default
               ):                    # sigma, float32
+        check_generator(generator)
         source = generator.device if generator is not None else device
         normal = torch.randn(shape, generator=generator, device=source, dtype=torch.float32)
         return (self.P_mean + self.P_std * normal).exp().to(device or normal.device)

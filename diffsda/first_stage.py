@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CODEBOOK', 'KINDS', 'OLDER', 'MEND', 'HARMLESS', 'PLAIN', 'RENAME', 'LEFT_OUT', 'quantise', 'blocks', 'build',
            'StageConfig', 'FirstStage', 'initialise_codes', 'codes_in_use', 'kind_of', 'load_weights', 'save_stage',
-           'configured', 'open_stage', 'must_fit', 'stage_for', 'to_pixels', 'InertStub', 'pickle_globals', 'read_ckpt',
-           'rename', 'convert', 'latent_colours']
+           'configured', 'unwrapped', 'check_pointer', 'stage_file', 'open_stage', 'must_fit', 'stage_for', 'to_pixels',
+           'InertStub', 'pickle_globals', 'read_ckpt', 'rename', 'convert', 'latent_colours']
 
 # %% ../nbs/26_first_stage.ipynb #370002
 import json, os, re, tempfile, zipfile
@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 from einops import rearrange
 from fastcore.basics import patch
-from .factors import refuse
-from .files import fingerprint, state_dict_faults
+from .factors import as_numbers, as_pixels, check_number, refuse
+from .files import WRAPPERS, expanded, explained, fingerprint, reason_of, replacing, state_dict_faults
 
 # %% ../nbs/26_first_stage.ipynb #370005
 def quantise(z,     # (n, c, h, w) latents
@@ -86,8 +86,9 @@ class FirstStage(nn.Module):
     @property
     def networks(self): return self.net.encoder, self.net.decoder
 
-    def to_net(self, frames): # uint8 or float in [0, 1] -> [-1, 1]
-        return (frames.float() / 255 if frames.dtype == torch.uint8 else frames) * 2 - 1
+    def to_net(self, frames): # uint8 or float in [0, 1] -> [-1, 1], in the type of the weights
+        frames = as_pixels('frames', frames)
+        return (frames.float() / 255 if frames.dtype == torch.uint8 else frames).to(self.net.dtype) * 2 - 1
 
     def project(self, x): # (n, 3, h, w) in [-1, 1] -> (n, c, h / f, w / f)
         out = self.net.encode(x)
@@ -100,26 +101,32 @@ def encode(self:FirstStage,
            frames,   # (..., 3, h, w) uint8 or float in [0, 1]
            batch=16, # frames at a time
           ):         # (..., c, h / f, w / f) latents, not quantised
-    "Frames to latents. Raises BadInput for other shapes."
+    "Frames to latents, float32. Raises BadInput for other shapes or another range."
+    frames, batch = as_pixels('frames', frames), check_number('batch', batch, 'above 0', whole=True)
     shape, f = tuple(frames.shape), self.factor
     if frames.ndim < 3 or shape[-3] != 3 or shape[-2] % f or shape[-1] % f:
         refuse('frames', f'shape {shape}', f'(..., 3, h, w) with h and w multiples of {f}', 'resize or crop them')
+    if not frames.numel(): refuse('frames', f'shape {shape}', 'one frame or more')
     parts = frames.reshape(-1, *shape[-3:]).split(batch)
     z = torch.cat([self.project(self.to_net(p.to(self.net.device))) for p in parts])
-    return z.reshape(*shape[:-3], *z.shape[1:])
+    return z.float().reshape(*shape[:-3], *z.shape[1:])
 
+# %% ../nbs/26_first_stage.ipynb #26h003d
 @patch
 @torch.no_grad()
 def decode(self:FirstStage,
            latents,  # (..., c, h / f, w / f)
            batch=16, # frames at a time
           ):         # (..., 3, h, w) in [0, 1]
-    "Latents to frames, quantised first where there is a codebook. Raises BadInput for other shapes."
+    "Latents to frames, quantised first where there is a codebook. Raises BadInput for other shapes, or NaN."
+    latents, batch = as_numbers('latents', latents), check_number('batch', batch, 'above 0', whole=True)
     shape, c = tuple(latents.shape), self.config.latent_channels
     if latents.ndim < 3 or shape[-3] != c: refuse('latents', f'shape {shape}', f'(..., {c}, h, w) for this first stage')
+    if not latents.numel(): refuse('latents', f'shape {shape}', 'one frame or more')
+    if not latents.isfinite().all(): refuse('latents', 'values that are not finite (NaN or infinite)', 'numbers')
     parts = latents.reshape(-1, *shape[-3:]).split(batch)
     x = torch.cat([self.net.decode(p.to(self.net.device, self.net.dtype)).sample for p in parts])
-    return (x.reshape(*shape[:-3], *x.shape[1:]) / 2 + .5).clamp(0, 1)
+    return (x.float().reshape(*shape[:-3], *x.shape[1:]) / 2 + .5).clamp(0, 1)
 
 # %% ../nbs/26_first_stage.ipynb #370016
 @patch
@@ -171,10 +178,12 @@ def save_stage(stage,  # FirstStage
                folder, # is made if it is missing
               ):
     "Write both files, each of them whole or not at all."
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    folder = expanded(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as whole:
         stage.net.save_pretrained(whole, safe_serialization=True)
-        for path in Path(whole).iterdir(): os.replace(path, Path(folder) / path.name)
+        for path in Path(whole).iterdir():
+            with replacing(folder / path.name) as tmp: os.replace(path, tmp)
 
 def configured(config): # path of a config.json -> VQModel or AutoencoderKL on the meta device
     "The network that a folder describes. Raises BadInput if it describes none."
@@ -182,28 +191,49 @@ def configured(config): # path of a config.json -> VQModel or AutoencoderKL on t
     import diffusers
     try:
         settings = json.loads(config.read_text())
-        name = settings['_class_name']
+        name = settings.get('_class_name', 'model without _class_name')
         if name not in ('VQModel', 'AutoencoderKL'): raise ValueError(f'a {name}')
         with torch.device('meta'): return getattr(diffusers, name).from_config(settings)
     except Exception as e:
-        refuse(config, f'not readable ({str(e).strip().splitlines()[0]})',
+        refuse(config, f'not readable ({reason_of(e)})',
                'the configuration of a VQModel or an AutoencoderKL', 'copy the folder again')
 
 # %% ../nbs/26_first_stage.ipynb #26h007
 OLDER = {'query': 'to_q', 'key': 'to_k', 'value': 'to_v', 'proj_attn': 'to_out.0'} # diffusers before 0.15
 
+def unwrapped(state): # names to tensors -> the same without what DataParallel or torch.compile put before all names
+    for wrapper in WRAPPERS * 2:
+        if all(k.startswith(wrapper) for k in state): state = {k[len(wrapper):]: v for k, v in state.items()}
+    return state
+
+def check_pointer(path): # of a file of weights
+    "Raises BadInput for the small text that stands for the file until Git LFS has fetched it."
+    with explained(path, 'cannot be read'), open(path, 'rb') as f: head = f.read(100)
+    if head.startswith(b'version https://git-lfs'):
+        refuse(path, 'the pointer of a file that Git LFS keeps elsewhere', 'the weights', 'git lfs pull fetches them')
+
+def stage_file(folder, # Path
+               name,   # of a file in it
+              ):       # Path of that file
+    "Raises BadInput where the folder or the file is not there."
+    want = 'a first stage in a folder as diffusers keeps it'
+    how = 'the original .ckpt becomes one with data_prep/convert_first_stage.py'
+    if folder.is_file(): refuse(folder, 'a file', want, how if folder.suffix == '.ckpt' else f'name {folder.parent}')
+    if not folder.is_dir():
+        refuse(folder, f'there is no such folder in {Path.cwd()}', want, f'write it as it is seen from here; {how}')
+    if (folder / name).is_file(): return folder / name
+    pickles = [p.name for p in sorted(folder.glob('diffusion_pytorch_model*.bin'))]
+    refuse(folder, f'there is no {name}', want, f'{pickles[0]} is a pickle and is not opened' if pickles else how)
+
+# %% ../nbs/26_first_stage.ipynb #26h007b
 def open_stage(folder): # as `save_stage` or diffusers wrote it -> FirstStage
     "A first stage from the disk. Raises BadInput if a file is missing, damaged, or of another network."
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
-    config, weights = Path(folder) / 'config.json', Path(folder) / 'diffusion_pytorch_model.safetensors'
-    for path in (config, weights):
-        if not path.is_file():
-            refuse(folder, f'there is no {path.name}', 'a first stage in a folder as diffusers keeps it',
-                   'the original .ckpt becomes one with data_prep/convert_first_stage.py')
-    net = configured(config)
-    try: state = load_file(weights)
-    except (SafetensorError, OSError) as e: refuse(weights, f'damaged ({e})', '', 'copy it again')
+    folder = expanded(folder)
+    net = configured(stage_file(folder, 'config.json'))
+    weights = stage_file(folder, 'diffusion_pytorch_model.safetensors')
+    check_pointer(weights)
+    with explained(weights, 'damaged', 'copy it again'): state = unwrapped(load_file(weights))
     def current(m): return f'{m[1]}{OLDER[m[2]]}.'
     state = {re.sub(r'(\.attentions\.\d+\.)(query|key|value|proj_attn)\.', current, k): v for k, v in state.items()}
     return FirstStage(load_weights(net, state, weights)).eval()
@@ -267,8 +297,7 @@ def pickle_globals(path): # of a torch checkpoint -> names of all that it would 
         refuse(path, f'an archive with {inside[0]} in it', '', 'unzip it first')
     try: found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception as e:
-        why = (str(e).strip().splitlines() or [type(e).__name__])[0]
-        refuse(path, f'not a whole torch checkpoint ({why})', '',
+        refuse(path, f'not a whole torch checkpoint ({reason_of(e)})', '',
                'it was cut short, or is another kind of file: download it again')
     odd = sorted(c for c in found if not c.startswith(HARMLESS) and c not in PLAIN)
     if odd:
@@ -279,10 +308,11 @@ def pickle_globals(path): # of a torch checkpoint -> names of all that it would 
 # %% ../nbs/26_first_stage.ipynb #26h010
 def read_ckpt(path): # of a Lightning checkpoint -> names to tensors
     "The weights of a .ckpt; no code in it is run. Raises BadInput for a file without weights, damaged, or hostile."
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file():
         refuse(path, 'there is no such file', '',
                'the original is linked from https://github.com/CompVis/latent-diffusion (model zoo, vq-f8-n256)')
+    check_pointer(path)
     stubs = [(InertStub, name) for name in pickle_globals(path)]
     try:
         with torch.serialization.safe_globals(stubs): content = torch.load(path, map_location='cpu', weights_only=True)
@@ -323,6 +353,7 @@ def convert(state,              # names to tensors of the original
             where='checkpoint', # file they come from, for sentences
            ):                   # FirstStage
     "The original's weights as a FirstStage. Raises BadInput if they do not fit."
+    state = unwrapped(state)
     net, levels = build(kind, empty=True), len(KINDS[kind][1]['block_out_channels'])
     names = {k: rename(k, levels) for k in state if not k.startswith(LEFT_OUT)}
     twice = [k for k, n in Counter(names.values()).items() if n > 1]

@@ -87,6 +87,10 @@ class MLP(nn.Module):
         c_noise, # (n,) ln(sigma) / 4
         z,       # (n, z_dim) factors [s, d_t]
     ):           # (n, f)
+        "Raises BadInput where noise levels or factors would be broadcast over the frames."
+        if not len(x) == len(c_noise) == len(z):
+            refuse('frames, noise levels and factors', f'{len(x)}, {len(c_noise)} and {len(z)}', 'equally many',
+                   'give every frame its own')
         return self.out(self.tower(x, self.embed(noise_embedding(c_noise, self.base)), z))
 
 # %% ../nbs/23_mlp.ipynb #23020

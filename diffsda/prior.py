@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['linear_alphas_cumprod', 'add_noise', 'ddim_step', 'ddim_timesteps', 'ddim_sample', 'PriorConfig', 'SkipMLP', 'Prior',
-           'FactorDataset', 'join_factors', 'encode_all', 'make_prior', 'without_network', 'check_prior']
+           'check_factors', 'FactorDataset', 'join_factors', 'encode_all', 'make_prior', 'without_network',
+           'check_prior']
 
 # %% ../nbs/50_prior.ipynb #500002
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 import numpy as np
 from einops import rearrange
 from fastcore.basics import patch
-from .factors import Factors, refuse
+from .factors import Factors, check_generator, check_number, refuse
 from .files import Saved, check_config, fingerprint
 from .layers import noise_embedding
 from .model import DiffSDA
@@ -50,14 +51,16 @@ def ddim_step(z,              # (n, dim) at step k
     kept = max(1 - b - fresh ** 2, 0.) ** .5
     z = b ** .5 * start + kept * noise
     if not eta: return z
-    return z + fresh * torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
+    where = z.device if generator is None else generator.device
+    return z + fresh * torch.randn(z.shape, generator=generator, dtype=z.dtype, device=where).to(z.device)
 
 # %% ../nbs/50_prior.ipynb #500019
 def ddim_timesteps(T, # steps in training
                    n, # of the sampler
                   ):  # n + 1 descending steps, the first is T - 1, the last is -1: no noise
     "Where the sampler stops on its way. Raises BadInput."
-    if n < 1: refuse('n_steps', n, '1 or more', '100 is the default')
+    n = check_number('n_steps', n, 'above 0', whole=True, mend='100 is the default')
+    if n > T: refuse('n_steps', n, f'at most {T}, the steps in training', '100 is the default')
     return [*torch.linspace(T - 1, 0, n).round().long().tolist(), -1]
 
 def ddim_sample(predict_noise,  # (z (n, dim), k (n,)) -> the noise in z, (n, dim)
@@ -68,8 +71,10 @@ def ddim_sample(predict_noise,  # (z (n, dim), k (n,)) -> the noise in z, (n, di
                 generator=None, # of fresh noise
                 progress=None,  # wraps the list of steps, for example tqdm
                ):               # (n, dim) without noise
-    "From noise to factors."
-    at = ddim_timesteps(len(alphas_cumprod), n)
+    "From noise to factors. Raises BadInput for numbers that make no sampler."
+    check_generator(generator)
+    eta, at = check_number('eta', eta, 'of 0 or more', mend='0 is DDIM'), ddim_timesteps(len(alphas_cumprod), n)
+    if eta > 1: refuse('eta', eta, 'at most 1, where all of the noise is fresh', '0 is DDIM, 1 is DDPM')
     pairs = list(zip(at, at[1:]))
     for k, u in progress(pairs) if progress else pairs:
         noise = predict_noise(z, torch.full((len(z),), k, device=z.device))
@@ -165,10 +170,19 @@ def forward(self:Prior, z, # (n, dim) standardised
     return (self.predict_noise(z_noisy, k) - noise).square().mean(1)
 
 # %% ../nbs/50_prior.ipynb #500035
+def check_factors(factors): # what should be Factors
+    "Raises BadInput for another thing, for no clips, and for values that are not finite."
+    if not isinstance(factors, Factors):
+        refuse('factors', f'a {type(factors).__name__}', 'Factors', 'write Factors(s, d), or model.encode(clip)')
+    if not len(factors): refuse('factors', 'no clips', 'one clip or more')
+    if not (factors.s.isfinite().all() and factors.d.isfinite().all()):
+        refuse('factors', 'values that are not finite (NaN or infinite)', 'numbers', 'see where they come from')
+
 @patch
 def flat(self:Prior, factors, # Factors
         ):                    # (n, dim)
     "[s, d_1, ..., d_V] in one row. Raises BadInput for factors of another shape."
+    check_factors(factors)
     c, (t, d_dim), s_dim = self.config, factors.d.shape[1:], factors.s.shape[1]
     if (t, d_dim, s_dim) != (c.n_frames, c.d_dim, c.s_dim):
         want = f'{c.n_frames} frames, {c.d_dim} and {c.s_dim}'
@@ -191,8 +205,11 @@ def sample(self:Prior, n,  # how many
            generator=None, # of the noise
            progress=None,  # wraps the steps, for example tqdm
           ) -> Factors:
-    "New factors, from noise."
-    z = torch.randn(n, self.config.dim, generator=generator).to(self.mean)
+    "New factors, from noise. Raises BadInput for numbers that make no sampler."
+    n = check_number('n', n, 'above 0', whole=True, mend='ask for 8')
+    check_generator(generator)
+    where = 'cpu' if generator is None else generator.device
+    z = torch.randn(n, self.config.dim, generator=generator, device=where).to(self.mean)
     steps = self.config.n_steps if n_steps is None else n_steps
     with torch.no_grad():
         z = ddim_sample(self.predict_noise, z, self.alphas_cumprod, steps, eta, generator, progress)
@@ -218,7 +235,9 @@ def encode_all(model,         # DiffSDA
                seed=0,        # of the draw
                progress=None, # wraps the batches, for example tqdm
               ) -> Factors:
-    "Factors of random clips of a dataset."
+    "Factors of random clips of a dataset. Raises BadInput."
+    check = {'n_clips': n_clips, 'n_frames': n_frames, 'batch': batch}
+    n_clips, n_frames, batch = (check_number(k, v, 'above 0', whole=True) for k, v in check.items())
     rng, batches = np.random.default_rng(seed), range(-(-n_clips // batch))
     clips = (data.draw(rng, batch, n_frames) for _ in (progress(batches) if progress else batches))
     return join_factors([model.encode(c).to('cpu') for c in clips])[:n_clips]
@@ -228,7 +247,9 @@ def make_prior(model,    # DiffSDA that made the factors
                factors,  # Factors of training clips
                **config, # other fields of PriorConfig
               ):         # Prior
-    "An untrained prior that knows mean, standard deviation and covariance of these factors."
+    "An untrained prior that knows mean, standard deviation and covariance of these factors. Raises BadInput."
+    check_factors(factors)
+    if len(factors) < 2: refuse('factors', 'one clip', 'two or more, better some thousand', 'encode more clips')
     (n_frames, d_dim), s_dim = factors.d.shape[1:], factors.s.shape[1]
     prior = Prior(PriorConfig(s_dim=s_dim, d_dim=d_dim, n_frames=n_frames, encoder=fingerprint(model), **config))
     z = prior.flat(factors)
@@ -250,10 +271,15 @@ def check_prior(model, # DiffSDA
                 prior, # Prior
                ):
     "Raises BadInput for a prior of another model."
+    if not isinstance(prior, Prior):
+        refuse('prior', f'a {type(prior).__name__}', 'a Prior', 'load one: Prior.from_pretrained(FOLDER)')
     here, theirs = fingerprint(model), prior.config.encoder
+    mend = 'train one for this model (nbs/train_prior.ipynb), or load the model it was trained with'
     if theirs and theirs != here:
-        refuse('prior', f'it has learnt the factors of another model ({theirs})', here,
-               'train one for this model (nbs/train_prior.ipynb), or load the model it was trained with')
+        refuse('prior', f'it has learnt the factors of another model ({theirs})', here, mend)
+    c, ours = prior.config, getattr(model, 'config', prior.config) # a prior that names no model has sizes at least
+    if (c.s_dim, c.d_dim) != (ours.s_dim, ours.d_dim):
+        refuse('prior', f's_dim {c.s_dim}, d_dim {c.d_dim}', f'{ours.s_dim} and {ours.d_dim}, as the model has', mend)
 
 @patch
 def generate(self:DiffSDA, prior, # Prior of this model

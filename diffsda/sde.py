@@ -8,6 +8,7 @@ __all__ = ['append_dims', 'diffuse', 'gaussian_denoiser', 'mixture_denoiser', 's
 # %% ../nbs/10_sde.ipynb #100003
 import math
 import torch
+from .factors import check_number, refuse
 
 # %% ../nbs/10_sde.ipynb #100009
 def append_dims(v,    # number, or tensor with the leading dimensions of x, e.g. (b, t)
@@ -22,14 +23,19 @@ def diffuse(x,     # (b, t, ...) clean
             sigma, # (b, t) or one number
             noise, # as x, standard normal
            ):      # x_noisy, as x
-    "Sample from $p(x_\\sigma | x)$: the forward process (Eq. 1) in one jump."
+    "Sample from $p(x_\\sigma | x)$: the forward process (Eq. 1). Raises BadInput for other shapes."
+    lead = tuple(sigma.shape) if torch.is_tensor(sigma) else ()
+    if noise.shape != x.shape or lead != x.shape[:len(lead)]:
+        refuse('diffuse', f'x is {tuple(x.shape)}, noise {tuple(noise.shape)}, sigma {lead}',
+               'noise as x, and sigma one number or (b, t)', 'draw torch.randn_like(x), and a sigma for every frame')
     return x + append_dims(sigma, x.ndim) * noise
 
 # %% ../nbs/10_sde.ipynb #100016
 def gaussian_denoiser(mean=0., # of the data: a number, or a tensor that broadcasts against x
                       std=0.5, # of the data
                      ):        # D(x_noisy, sigma, z=None)
-    "The exact $E[x | x_\\sigma]$ for data from N(mean, std^2)."
+    "The exact $E[x | x_\\sigma]$ for data from N(mean, std^2). Raises BadInput for a std that cannot be."
+    if not torch.is_tensor(std): std = check_number('std', std, 'of 0 or more')
     def denoise(x_noisy, sigma, z=None):
         keep = std ** 2 / (std ** 2 + append_dims(sigma, x_noisy.ndim) ** 2)
         return mean + keep * (x_noisy - mean)
@@ -40,8 +46,8 @@ def mixture_denoiser(means,        # k centres
                      std=0.1,      # of each component
                      weights=None, # k probabilities; None: all equal
                     ):             # D(x_noisy, sigma, z=None)
-    "The exact $E[x | x_\\sigma]$ when every value of x is drawn independently from a mixture of Gaussians."
-    means = torch.as_tensor(means)
+    "The exact $E[x | x_\\sigma]$ for values drawn one by one from a mixture of Gaussians. Raises BadInput."
+    means, std = torch.as_tensor(means), check_number('std', std, 'above 0')
     logits = torch.zeros(len(means)) if weights is None else torch.as_tensor(weights).log()
     def denoise(x_noisy, sigma, z=None):
         var = torch.zeros_like(x_noisy) + std ** 2 + append_dims(sigma, x_noisy.ndim) ** 2
@@ -73,6 +79,7 @@ def reverse_step(denoise,    # D(x_noisy, sigma)
                  sigma_next, # number, smaller than sigma
                  noise,      # as x_noisy, standard normal
                 ):           # x at level sigma_next
-    "One Euler-Maruyama step of the reverse SDE (Eq. 2) with f = 0 and g^2 = 2 sigma."
+    "One Euler-Maruyama step of the reverse SDE (Eq. 2) with f = 0 and g^2 = 2 sigma. Raises BadInput for a step up."
+    if not 0 <= sigma_next <= sigma: refuse('sigma_next', sigma_next, f'from 0 to sigma, which is {sigma}')
     removed = sigma ** 2 - sigma_next ** 2
     return x_noisy + removed * score(denoise, x_noisy, sigma) + math.sqrt(removed) * noise

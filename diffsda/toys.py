@@ -14,7 +14,7 @@ from einops import rearrange
 from fastcore.basics import patch
 from .clips import SwapPairs
 from .faces import DYNAMIC, DYNAMIC_RANGE, EXPRESSIONS, HAIR, NEUTRAL, STATIC, hair_kind, render
-from .factors import refuse
+from .factors import check_number, refuse
 
 # %% ../nbs/32_toys.ipynb #320048
 SPLITS = ('train', 'test')
@@ -89,6 +89,7 @@ def sample_dynamic(n,             # performances
                    n_frames=24,   # of each, 8 or more
                   ):              # (n, t, Y); (n,) indices into EXPRESSIONS
     "Performances: one expression each, and random motion of every factor. Raises BadInput for too short a clip."
+    n_frames = check_number('n_frames', n_frames, 'above 0', whole=True)
     if n_frames < 8: refuse('n_frames', n_frames, '8 or more', 'an expression needs that many to rise and to fade')
     time = torch.linspace(0, 1, n_frames, dtype=torch.float64)
     r = draws(n, 4 + 7 * len(DYNAMIC), seed, split_index(split), 1)
@@ -128,9 +129,13 @@ class CartoonFaces:
         clips_per_identity=2,
         progress=False,    # show a bar while the clips are drawn
     ):
-        n = n_clips or dict(train=1500, test=200)[SPLITS[split_index(split)]]
+        n = dict(train=1500, test=200)[SPLITS[split_index(split)]] if n_clips is None else n_clips
+        n = check_number('n_clips', n, 'above 0', whole=True, mend='leave it out for the usual number')
+        size = check_number('size', size, 'above 0', whole=True, mend='the usual size is 64')
+        each = check_number('clips_per_identity', clips_per_identity, 'above 0', whole=True)
+        seed = check_number('seed', seed, 'of 0 or more', whole=True)
         self.split, self.size, self.seed, self.frame_shape = split, size, seed, (3, size, size)
-        identity = np.arange(n) // clips_per_identity
+        identity = np.arange(n) // each
         self.static = sample_static(identity[-1] + 1, seed, split)[identity]
         self.dynamic, expression = sample_dynamic(n, seed, split, clip_len)
         self.labels = dict(identity=identity, expression=np.array(EXPRESSIONS)[expression],
@@ -144,7 +149,7 @@ class CartoonFaces:
 def times(self:CartoonFaces, n_frames): # how many, None: all -> (n_frames,) indices
     "Evenly spaced frames of a clip, the first and the last among them. Raises BadInput if the clip has fewer."
     t = self.frames.shape[1]
-    n = n_frames or t
+    n = t if n_frames is None else check_number('n_frames', n_frames, 'above 0', whole=True)
     if n > t:
         refuse('n_frames', n, f'{t} or fewer, as many as a clip has',
                f'ask for fewer, or make the data with clip_len={n}')
@@ -165,7 +170,7 @@ def draw(self:CartoonFaces,
          n_frames,   # of each
         ):           # (b, t, 3, h, w) uint8
     "A training batch: random clips, random frames of each, in the order of time. A function of the generator alone."
-    self.times(n_frames)
+    n_frames = len(self.times(n_frames))
     clips = torch.from_numpy(rng.integers(len(self), size=(batch_size, 1)))
     order = rng.random((batch_size, self.frames.shape[1])).argsort(1)
     return self.frames[clips, torch.from_numpy(np.sort(order[:, :n_frames], axis=1))]
@@ -178,6 +183,7 @@ def pairs(self:CartoonFaces,
           seed=0,     # of the choice
          ):           # SwapPairs of (n, n_frames, 3, h, w) uint8
     "Swaps between different identities, and their right answers. Raises BadInput if there is one identity only."
+    n, seed = check_number('n', n, 'above 0', whole=True), check_number('seed', seed, 'of 0 or more', whole=True)
     rng, who = np.random.default_rng([self.seed, seed]), self.labels['identity']
     if who[-1] == 0: refuse('pairs', 'all clips show one identity', 'two or more identities', 'make more clips')
     a = rng.permutation(np.resize(rng.permutation(len(self)), n))

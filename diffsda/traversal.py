@@ -4,20 +4,19 @@
 
 # %% auto #0
 __all__ = ['Components', 'principal_components', 'sample_factors', 'fit_components', 'save_components', 'read_components',
-           'load_components', 'walk_factors', 'one_clip', 'scores_and_truth', 'component_table', 'correlations', 'eta',
-           'correlation_ratios', 'component_names', 'traversal_effects']
+           'load_components', 'walk_factors', 'alpha_list', 'one_clip', 'scores_and_truth', 'component_table',
+           'correlations', 'eta', 'correlation_ratios', 'component_names', 'traversal_effects']
 
 # %% ../nbs/51_traversal.ipynb #510002
 import math
 from dataclasses import dataclass
 from numbers import Integral
-from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
-from .factors import Factors, refuse
-from .files import fingerprint, replacing
-from .model import DiffSDA, schedule_options
+from .factors import Factors, as_numbers, check_number, refuse
+from .files import expanded, explained, fingerprint, replacing
+from .model import DiffSDA
 from .prior import check_prior, encode_all, join_factors
 
 # %% ../nbs/51_traversal.ipynb #510007
@@ -34,13 +33,14 @@ class Components:
     def scores(self, v, # (..., h) factors
               ):        # (..., k)
         "Where the vectors stand along each component."
-        return (v - self.mean) / self.std @ self.vectors.T
+        return (as_numbers('vectors', v) - self.mean) / self.std @ self.vectors.T
 
     def one_std(self, component, # index; 0 is the first
                ):                # alpha of Eq. 9
         "The alpha that is one standard deviation of the vectors along a component. Raises BadInput."
-        if not isinstance(component, Integral) or not 0 <= component < len(self):
-            refuse('component', component, f'0 to {len(self) - 1}', f'there are {len(self)}')
+        whole = isinstance(component, Integral) and not isinstance(component, bool)
+        if not whole or not 0 <= component < len(self):
+            refuse('component', repr(component), f'0 to {len(self) - 1}', f'there are {len(self)}')
         return self.explained_variance_ratio[component].sqrt().item()
 
 # %% ../nbs/51_traversal.ipynb #510008
@@ -51,8 +51,8 @@ def walk(self:Components, v, # (..., h) factors
         ):                   # (..., h)
     "One step of Eq. 9. Raises BadInput for a component that does not exist, and for NaN or infinite alpha."
     self.one_std(component)
-    if not math.isfinite(alpha):
-        refuse('alpha', alpha, 'a finite number', '0 changes nothing, 1 is as far as a typical vector is long')
+    alpha = check_number('alpha', alpha, mend='0 changes nothing, 1 is as far as a typical vector is long')
+    v = as_numbers('vectors', v)
     if v.shape[-1] != len(self.std):
         refuse('vectors', f'{v.shape[-1]} dimensions', len(self.std), 'the components are of another factor or model')
     step = alpha * math.sqrt(len(self.std)) * self.std * self.vectors[component]
@@ -64,8 +64,10 @@ def principal_components(vectors, # (..., h) factors of many clips
                         ):        # Components
     "The directions of largest variance of the standardised vectors, by scikit-learn's PCA. Raises BadInput."
     from sklearn.decomposition import PCA
-    x = vectors.reshape(-1, vectors.shape[-1]).double().cpu()
-    k = min(k, x.shape[1])
+    x = as_numbers('vectors', vectors)
+    x = x.reshape(-1, x.shape[-1]).double().cpu()
+    if not x.isfinite().all(): refuse('vectors', 'values that are not finite (NaN or infinite)', 'numbers')
+    k = min(check_number('k', k, 'above 0', whole=True, mend='10 components are usual'), x.shape[1])
     if len(x) < max(2, k):
         refuse('vectors', len(x), f'{max(2, k)} or more for {k} components', 'sample or encode some thousand')
     mean, std = x.mean(0), x.std(0).clamp(min=1e-8)
@@ -82,11 +84,11 @@ def sample_factors(prior,         # Prior
                    seed=0,        # of the noise
                    progress=None, # wraps the list of batches, for example tqdm
                   ) -> Factors:
-    "Factors from the prior, in batches of 4096."
+    "Factors from the prior, in batches of 4096. Raises BadInput."
+    n = check_number('n', n, 'above 0', whole=True, mend='the paper takes 32768')
     generator = torch.Generator().manual_seed(seed)
     sizes = [min(4096, n - i) for i in range(0, n, 4096)]
-    parts = [prior.sample(m, n_steps, generator=generator) for m in (progress(sizes) if progress else sizes)]
-    return join_factors(parts)
+    return join_factors([prior.sample(m, n_steps, generator=generator) for m in (progress or list)(sizes)])
 
 def fit_components(model,         # DiffSDA
                    prior=None,    # Prior of this model
@@ -110,41 +112,46 @@ def fit_components(model,         # DiffSDA
 def save_components(components, # {'static': Components, 'dynamic': Components}
                     path,       # a .safetensors file
                     encoder,    # fingerprint of the model
+                    prior='',   # fingerprint of the prior they were sampled from; '': they are of encoded clips
                    ):
-    "Write the components to a file."
+    "Write the components to a file, and what they belong to."
     from safetensors.torch import save_file
     tensors = {f'{factor}.{k}': v.contiguous() for factor, c in components.items() for k, v in vars(c).items()}
-    with replacing(path) as tmp: save_file(tensors, tmp, metadata={'encoder': encoder})
+    with explained(path, 'cannot be written', 'name another folder'), replacing(path) as tmp:
+        save_file(tensors, tmp, metadata={'encoder': encoder, 'prior': prior})
 
 def read_components(path, # a file of `save_components`
-                   ):     # ({'static': Components, 'dynamic': Components}, fingerprint of their model)
+                   ):     # {'static': Components, 'dynamic': Components}, and {'encoder', 'prior'}: fingerprints
     "What is in the file. Raises BadInput where it is missing or damaged."
-    from safetensors import SafetensorError, safe_open
-    if not Path(path).is_file():
+    from safetensors import safe_open
+    path = expanded(path)
+    if path.is_dir(): refuse(path, 'a folder', 'a file of components', f'name {path / "components.safetensors"}')
+    if not path.is_file():
         refuse(path, 'there is no such file', 'components', 'nbs/train_prior.ipynb writes them beside the prior')
-    try:
-        with safe_open(path, 'pt') as f:
-            tensors, encoder = {k: f.get_tensor(k) for k in f.keys()}, (f.metadata() or {}).get('encoder', '')
+    with explained(path, 'not a file of components', 'make it again with nbs/train_prior.ipynb'):
+        with safe_open(path, 'pt') as f: tensors, about = {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
         fields = Components.__dataclass_fields__
         found = {factor: Components(*(tensors[f'{factor}.{k}'] for k in fields)) for factor in ('static', 'dynamic')}
-    except (SafetensorError, KeyError, OSError) as e:
-        return refuse(path, f'not a file of components ({e})', '', 'make it again with nbs/train_prior.ipynb')
-    return found, encoder
+    return found, about
 
 # %% ../nbs/51_traversal.ipynb #510016
 def load_components(path,       # a file of `save_components`
                     model=None, # DiffSDA that they should belong to
+                    prior=None, # Prior that they should be sampled from
                    ):           # {'static': Components, 'dynamic': Components}
-    "Raises BadInput where the file is missing, damaged or of another model."
-    found, encoder = read_components(path)
+    "Raises BadInput where the file is missing, damaged, or of another model or prior."
+    found, about = read_components(path)
     again = 'make them again with nbs/train_prior.ipynb'
     for factor, c in found.items():
         h = len(c.std) if model is None else getattr(model.config, f'{factor[0]}_dim')
         k = len(c.explained_variance_ratio)
         if c.std.shape != (h,) or c.mean.shape != (h,) or c.vectors.shape != (k, h):
             refuse(path, f'{factor} components of shape {tuple(c.vectors.shape)}', (k, h), again)
-    if model is not None and encoder != fingerprint(model):
-        refuse(path, f'components of another model ({encoder})', fingerprint(model), again)
+        if not all(v.isfinite().all() for v in vars(c).values()):
+            refuse(path, f'{factor} components that are not finite (NaN or infinite)', 'numbers', again)
+    for owner, name, of in ((model, 'model', about.get('encoder', '')), (prior, 'prior', about.get('prior', ''))):
+        if owner is None or (not of and owner is prior): continue # of encoded clips, or of an earlier version
+        if of != fingerprint(owner): refuse(path, f'components of another {name} ({of})', fingerprint(owner), again)
     return found
 
 # %% ../nbs/51_traversal.ipynb #510020
@@ -155,9 +162,21 @@ def walk_factors(factors,    # Factors
                  factor='static', # 'static' moves s, 'dynamic' every d_t
                 ) -> Factors:
     "Eq. 9 on one half of the factors. Raises BadInput."
+    if not isinstance(components, Components):
+        refuse('components', f'a {type(components).__name__}', 'Components', f"write components['{factor}']")
     if factor == 'static': return factors.replace(s=components.walk(factors.s, component, alpha))
     if factor == 'dynamic': return factors.replace(d=components.walk(factors.d, component, alpha))
     refuse('factor', repr(factor), "'static' or 'dynamic'")
+
+# %% ../nbs/51_traversal.ipynb #510041
+def alpha_list(alphas, # numbers
+              ):       # list of float
+    "Raises BadInput for none, for a single number, and for one that is not finite."
+    mend = '0 is the clip itself, 1 is as far as a typical vector is long'
+    values = as_numbers('alphas', alphas)
+    if values.ndim != 1: refuse('alphas', f'shape {tuple(values.shape)}', 'one row of numbers', 'for one: alphas=(1,)')
+    if not len(values): refuse('alphas', 'none', 'one or more', mend)
+    return [check_number('alphas', a, mend=mend) for a in values.tolist()]
 
 def one_clip(model, # DiffSDA
              clip,  # (1, t, ...), or the Factors of one clip
@@ -166,8 +185,9 @@ def one_clip(model, # DiffSDA
     "The factors of the clip that `traverse` starts from. Raises BadInput."
     known = isinstance(clip, Factors)
     if invert and known: refuse('invert=True', 'factors alone', 'the clip itself', 'its noise is not in its factors')
-    if len(clip) != 1: refuse('clip', f'{len(clip)} clips', 'one', 'take clip[:1]')
-    return clip if known else model.encode(clip)
+    factors = clip if known else model.encode(clip)
+    if len(factors) != 1: refuse('clip', f'{len(factors)} clips', 'one', 'take clip[:1]')
+    return factors
 
 # %% ../nbs/51_traversal.ipynb #510021
 @patch
@@ -182,16 +202,15 @@ def traverse(self:DiffSDA, clip, # (1, t, ...) as `encode` takes it; or the Fact
              **kw,               # n_steps, sigma_max, ...: as `decode`
             ):                   # (len(alphas), t, ...)
     "The clip with one factor moved, decoded from the same noise for every alpha. Raises BadInput."
-    if not len(alphas): refuse('alphas', 'none', 'one or more', '0 is the clip itself')
-    mine = one_clip(self, clip, invert)
-    moved = join_factors([walk_factors(mine, components, component, float(a), factor) for a in alphas])
-    if invert: x_T = self.invert(clip, mine, **schedule_options(kw))
-    else:
-        scale = (self.config.temperature if temperature is None else temperature) * kw.get('sigma_max', 80.)
-        device = generator.device if generator else self.device
-        x_T = scale * torch.randn(1, mine.d.shape[1], *self.config.frame, generator=generator, device=device)
-    x_T = x_T.to(self.device).expand(len(alphas), *x_T.shape[1:]).contiguous()
-    return self.decode(moved, x_T, generator=generator, **kw)
+    steps, mine = alpha_list(alphas), one_clip(self, clip, invert)
+    moved = join_factors([walk_factors(mine, components, component, a, factor) for a in steps])
+    how = self.noise_options(clip, mine, invert, dict(kw, temperature=temperature))
+    if how.get('x_T') is None:
+        scale = how.pop('temperature'), kw.get('sigma_max', 80.)
+        how['x_T'] = self.fresh_noise(1, mine.d.shape[1], *scale, generator)
+    x_T = as_numbers('x_T', how.pop('x_T'))
+    if len(x_T) == 1: x_T = x_T.expand(len(steps), *x_T.shape[1:]).contiguous()
+    return self.decode(moved, x_T, generator=generator, **how)
 
 # %% ../nbs/51_traversal.ipynb #510028
 def scores_and_truth(components, # Components
@@ -199,9 +218,11 @@ def scores_and_truth(components, # Components
                      truth,      # (m, n) true factors of the same clips or frames
                     ):           # (m, k), (m, n) float64 NumPy
     "Both sides of the comparison. Raises BadInput."
-    scores = np.asarray(components.scores(vectors.cpu().float()), float)
+    scores = np.asarray(components.scores(as_numbers('vectors', vectors).cpu().float()), float)
     truth = np.asarray(truth, float)
     if len(scores) != len(truth): refuse('truth', f'{len(truth)} rows', len(scores), 'one row for each vector')
+    for name, v in (('vectors', scores), ('truth', truth)):
+        if not np.isfinite(v).all(): refuse(name, 'values that are not finite (NaN or infinite)', 'numbers')
     return scores, truth
 
 def component_table(values, names): # (k, n) numbers, n names -> DataFrame
@@ -271,7 +292,9 @@ def traversal_effects(components,  # Components of s or of d
                       factor='static', # 'static' walks along s, 'dynamic' along every d_t
                       alphas=None, # of Eq. 9; None: -2, -1, 0, 1, 2 standard deviations along each component
                      ):            # DataFrames (r, effect), components x names
-    "What a walk along every component changes: r of step and reading, and change per standard deviation."
+    "What a walk along every component changes: r of step and reading, and change per standard deviation. BadInput."
+    if alphas is not None and len(set(alpha_list(alphas))) < 2:
+        refuse('alphas', repr(alphas), 'two different numbers or more, for a slope', 'None takes five')
     rs, slopes = [], []
     for i in range(len(components)):
         steps = np.arange(-2, 3) if alphas is None else np.asarray(alphas) / components.one_std(i)

@@ -15,7 +15,7 @@ import torch
 from einops import rearrange
 from .sound import BANDS, HOP, RATE, SEGMENT, WINDOW, log_mel
 from fastcore.basics import patch
-from .factors import refuse
+from .factors import check_number, refuse
 from .clips import SwapPairs
 from .toys import SPLITS, draws, split_index, wander
 
@@ -161,6 +161,7 @@ def sample_dynamic(n,             # words
                    n_frames=102,  # of each, 68 or more
                   ):              # (n, t, 4); n words such as 'aiu'
     "Babble: from vowel to vowel, while every factor also moves at random. Raises BadInput for too short a clip."
+    n_frames = check_number('n_frames', n_frames, 'above 0', whole=True)
     if n_frames < SEGMENT: refuse('n_frames', n_frames, f'{SEGMENT} or more', 'take shorter stretches of longer clips')
     k, y = max(3, round(n_frames / 34)), len(DYNAMIC)
     r = draws(n, 5 + 7 * y + k - 1, seed, split_index(split), 1)
@@ -189,7 +190,8 @@ class Vowels:
         progress=False, # show a bar while the clips are synthesised
     ):
         n = dict(train=1000, test=200)[SPLITS[split_index(split)]] if n_clips is None else n_clips
-        if n < 1: refuse('n_clips', n, '1 or more', 'leave it out for the usual number')
+        n = check_number('n_clips', n, 'above 0', whole=True, mend='leave it out for the usual number')
+        seed = check_number('seed', seed, 'of 0 or more', whole=True)
         self.split, self.seed, speakers = split, seed, np.arange(n) // 4
         self.static = sample_static(speakers[-1] + 1, seed, split)[speakers]
         self.dynamic, words = sample_dynamic(n, seed, split, clip_len)
@@ -204,7 +206,8 @@ def length(self:Vowels, n_frames): # how many, None: all -> int
     "Raises BadInput if a clip has not so many frames."
     t = self.frames.shape[1]
     if n_frames is None: return t
-    if not 1 <= n_frames <= t:
+    n_frames = check_number('n_frames', n_frames, 'above 0', whole=True)
+    if n_frames > t:
         refuse('n_frames', n_frames, f'1 to {t}, as a clip has', 'make the data with a larger clip_len')
     return n_frames
 
@@ -236,6 +239,7 @@ def pairs(self:Vowels,
           seed=0,           # of the choice
          ):                 # SwapPairs of (n, t, 80) float32
     "Swaps between different speakers, and their right answers. Raises BadInput if there is one speaker only."
+    n, seed = check_number('n', n, 'above 0', whole=True), check_number('seed', seed, 'of 0 or more', whole=True)
     rng, who, t = np.random.default_rng([self.seed, seed]), self.labels['speaker'], self.length(n_frames)
     if who[-1] == 0: refuse('pairs', 'all clips are of one speaker', 'two or more speakers', 'make more clips')
     a = rng.permutation(np.resize(rng.permutation(len(self)), n))

@@ -160,3 +160,81 @@ def make_films(folder): # -> Path
         write_video(Path(folder) / name / 'upright.mov', np.rot90(a, 1, (1, 2)), 25, turned=90)
         write_video(Path(folder) / name / 'dark.mkv', b, times=np.cumsum([.04, .08] * 10))
     return Path(folder)
+
+
+# films whose frames carry their numbers, so that truth needs no decoder
+
+BITS = 8 # columns of the picture: black or white above, the contrary below
+
+
+def numbered(n=30,           # frames
+             size=(48, 64),  # height, width
+             first=0,        # number of the first
+            ):               # (n, *size, 3) uint8
+    height, width = size
+    columns = np.arange(width) * BITS // width
+    on = (first + np.arange(n))[:, None] >> columns & 1
+    upper = np.where(on, 210, 40).astype(np.uint8)
+    picture = np.where(np.arange(height)[:, None] < height // 2, upper[:, None], 250 - upper[:, None])
+    return np.repeat(picture[..., None], 3, -1).astype(np.uint8)
+
+
+def number(frame): # (h, w, 3) uint8 -> the number that it shows; -1: a mixture of several
+    height, width = frame.shape[:2]
+    y, x = (np.array([.25, .75]) * height).astype(int), ((np.arange(BITS) + .5) * width / BITS).astype(int)
+    above, below = frame.mean(-1)[y][:, x]
+    clear = np.abs(above - below) > 80
+    return int(((above > below) << np.arange(BITS)).sum()) if clear.all() else -1
+
+
+def numbers(frames): return [number(f) for f in frames]
+
+
+def encoded(path,                  # its folder is made
+            frames,                # (n, h, w, 3) uint8
+            codec='libx264',
+            options={},            # of the encoder
+            rate=25,               # frames a second
+            times=None,            # whole milliseconds at which each frame is shown
+            pixels='yuv420p',      # format
+            aspect=None,           # width of a pixel in its heights, a Fraction
+            muxer={},              # options of the container
+            container=None,        # name of its format; None: by the suffix
+           ):                      # Path
+    import av
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), 'w', format=container, options=muxer) as f:
+        s = f.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
+        s.height, s.width, s.pix_fmt, s.options = *frames.shape[1:3], pixels, dict(options)
+        s.codec_context.thread_count = 1
+        if aspect: s.codec_context.sample_aspect_ratio = aspect
+        if times is not None: s.codec_context.time_base = Fraction(1, 1000)
+        for i, frame in enumerate(frames):
+            v = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgba' if frame.shape[-1] == 4 else 'rgb24')
+            if times is not None: v.pts, v.time_base = int(times[i]), Fraction(1, 1000)
+            f.mux(s.encode(v))
+        f.mux(s.encode())
+    return Path(path)
+
+
+def edit(path,     # of an MP4 as `encoded` writes it, its header after its data; it is changed
+         segments, # list of (first frame, end frame): what a player shows; None instead of a first: nothing is shown
+         rate=25,
+        ):         # Path
+    "Another edit list (ISO 14496-12): what phones and editors write when they trim a film without encoding it again."
+    b = bytearray(Path(path).read_bytes())
+    number = lambda at: int.from_bytes(b[at:at + 4], 'big')
+    scale = number(b.index(b'mdhd') + 16) # ticks of the track a second; those of the film are milliseconds
+    at = b.index(b'elst') - 4
+    delay = int.from_bytes(b[at + 20:at + 24], 'big', signed=True)
+    rows = [((end - (first or 0)) * 1000 // rate, -1 if first is None else delay + first * scale // rate)
+            for first, end in segments]
+    new = b'elst' + bytes(4) + len(rows).to_bytes(4, 'big')
+    for length, start in rows: new += length.to_bytes(4, 'big') + start.to_bytes(4, 'big', signed=True) + b'\0\1\0\0'
+    grown = len(new) + 4 - number(at)
+    for box in (b'moov', b'trak', b'edts'):
+        place = b.rindex(box, 0, at) - 4
+        b[place:place + 4] = (number(place) + grown).to_bytes(4, 'big')
+    b[at:at + number(at)] = (len(new) + 4).to_bytes(4, 'big') + new
+    Path(path).write_bytes(b)
+    return Path(path)

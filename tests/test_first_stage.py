@@ -83,8 +83,9 @@ def test_wrong_weights_are_named(f8):
     text = refusal(convert, less); assert '1 missing' in text and 'decoder.up_blocks.1.resnets.1.conv1.bias' in text
     text = refusal(convert, more); assert '1 too much' in text and 'encoder.extra.weight' in text
     twice = whole | {rename(k, 4): v for k, v in list(whole.items())[2:3]}; assert 'mixes' in refusal(convert, twice)
-    for bad in (whole['encoder.conv_in.bias'] * float('nan'), whole['encoder.conv_in.bias'].long()):
-        assert 'not finite' in refusal(convert, whole | {'encoder.conv_in.bias': bad})
+    bias = whole['encoder.conv_in.bias']
+    for bad, words in ((bias * float('nan'), 'not finite'), (bias.long(), 'whole numbers')):
+        assert words in refusal(convert, whole | {'encoder.conv_in.bias': bad})
     text = refusal(convert, whole, 'kl-f8'); assert 'VQ, f = 8' in text and 'KL, f = 8' in text
     with torch.device('meta'): f4 = Original((128, 256, 512), attend=False, codes=8192, c=3).state_dict()
     text = refusal(convert, f4); assert 'VQ, f = 4' in text and 'VQ, f = 8' in text
@@ -134,7 +135,7 @@ def test_weights_of_another_kind(small):
     assert 'KL, f = 8' in text and 'those of VQ, f = 4' in text
 
 def test_folders_that_are_no_first_stage(small, tmp_path):
-    assert 'there is no config.json' in refusal(open_stage, tmp_path / 'nowhere')
+    assert f'there is no such folder in {Path.cwd()}' in refusal(open_stage, tmp_path / 'nowhere')
     assert 'convert_first_stage.py' in refusal(open_stage, tmp_path)
     save_stage(small, tmp_path)
     weights, config = tmp_path / 'diffusion_pytorch_model.safetensors', tmp_path / 'config.json'
@@ -146,6 +147,78 @@ def test_folders_that_are_no_first_stage(small, tmp_path):
     for bad in ('', '{', '{}', text.replace('VQModel', 'UNet2DModel')):
         config.write_text(bad)
         assert 'expected the configuration of a VQModel or an AutoencoderKL' in refusal(open_stage, tmp_path)
+
+def test_what_is_in_the_place_of_a_folder(small, tmp_path, monkeypatch):
+    save_stage(small, tmp_path / 'stage')
+    weights, config = (tmp_path / 'stage' / name for name in ('diffusion_pytorch_model.safetensors', 'config.json'))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert fingerprint(open_stage('stage')) == fingerprint(open_stage('~/stage')) == fingerprint(small)
+    (tmp_path / 'elsewhere').mkdir(); monkeypatch.chdir(tmp_path / 'elsewhere')
+    said = f'stage: there is no such folder in {Path.cwd()}'
+    assert refusal(open_stage, 'stage').startswith(said)
+    said = refusal(open_stage, weights); assert 'a file' in said and said.endswith(f'name {weights.parent}')
+    (tmp_path / 'model.ckpt').write_text('x'); assert 'convert_first_stage.py' in refusal(open_stage, '../model.ckpt')
+    weights.rename(weights.with_suffix('.bin'))
+    assert 'diffusion_pytorch_model.bin is a pickle and is not opened' in refusal(open_stage, weights.parent)
+    config.write_text('{"s_dim": 48}'); assert 'without _class_name' in refusal(open_stage, config.parent)
+
+def test_weights_under_other_names(small, tmp_path):
+    "Of DataParallel and of torch.compile: the same model. One name alone is not that."
+    from safetensors.torch import load_file, save_file
+    save_stage(small, tmp_path)
+    path = tmp_path / 'diffusion_pytorch_model.safetensors'
+    whole = load_file(path)
+    for wrapper in ('module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.'):
+        save_file({wrapper + k: v for k, v in whole.items()}, path)
+        assert fingerprint(open_stage(tmp_path)) == fingerprint(small), wrapper
+    k = next(iter(whole))
+    for change, words in (
+            ({'module.' + k: whole[k].clone()}, '1 too much, e.g. module.'),
+            ({k: whole[k] * float('nan')}, 'not finite'),
+            ({k: whole[k].long()}, 'whole numbers'), ({k: whole[k][:1]}, 'of another shape')):
+        save_file(whole | change, path)
+        said = refusal(open_stage, tmp_path); assert words in said and str(path) in said, said
+    for dtype in (torch.float16, torch.float64):
+        save_file({k: v.to(dtype) for k, v in whole.items()}, path)
+        again = open_stage(tmp_path)
+        assert fingerprint(again) == fingerprint(small) and again.net.dtype == torch.float32
+
+def test_pointers_of_git_lfs(small, tmp_path):
+    "In place of the weights, of the original, and in place of nothing that can be read."
+    save_stage(small, tmp_path)
+    pointer = f'version https://git-lfs.github.com/spec/v1\noid sha256:{"0" * 64}\nsize 271000000\n'
+    for path, act in ((tmp_path / 'diffusion_pytorch_model.safetensors', lambda: open_stage(tmp_path)),
+                      (tmp_path / 'model.ckpt', lambda: read_ckpt(tmp_path / 'model.ckpt'))):
+        path.write_text(pointer)
+        said = refusal(act); assert said.startswith(str(path)) and 'git lfs pull' in said and 'damaged' not in said
+        path.write_bytes(b''); assert 'git lfs' not in refusal(act)
+
+@pytest.mark.parametrize('umask, mode', [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
+def test_files_have_the_rights_of_new_files(small, tmp_path, umask, mode):
+    "A colleague may read the weights where the umask says so: in this process and by the program."
+    before = os.umask(umask)
+    try: save_stage(small, tmp_path / 'new/stage')
+    finally: os.umask(before)
+    files = list((tmp_path / 'new/stage').iterdir())
+    assert len(files) == 2 and {p.stat().st_mode & 0o777 for p in files} == {mode}
+    assert (tmp_path / 'new/stage').stat().st_mode & 0o777 == 0o777 & ~umask
+
+def test_frames_of_other_types(small):
+    frames = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    z = small.encode(frames)
+    for same in (frames.numpy(), frames.tolist(), frames.long(), frames.double() / 255, frames.numpy() / 255):
+        assert torch.equal(small.encode(same), z)
+    for same in (z.double(), z.numpy(), z.tolist()): assert torch.equal(small.decode(same), small.decode(z))
+    assert 'divide them by 255' in refusal(small.encode, frames.float())
+    assert '(torch.as_tensor(clip) + 1) / 2' in refusal(small.encode, frames / 127.5 - 1)
+    assert 'divide them by 255' in refusal(small.prepare_batch, frames[None].float())
+    assert 'not finite' in refusal(small.decode, z * float('nan')) and 'one frame' in refusal(small.encode, frames[:0])
+    for batch in (0, -1, 1.5, '2'): assert refusal(small.encode, frames, batch).startswith('batch: ')
+    half = FirstStage(build('vq-f4-small')).eval()
+    half.net.load_state_dict(small.net.state_dict())
+    half.bfloat16()
+    assert torch.allclose(half.encode(frames), z, atol=.05 * z.abs().max()) and half.decode(z).dtype == torch.float32
 
 def test_model_data_and_first_stage_belong_together(small, tmp_path):
     save_stage(small, tmp_path)

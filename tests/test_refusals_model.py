@@ -2,9 +2,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+import numpy as np
 import pytest, torch
 from safetensors.torch import load_file, save_file
-from diffsda.factors import refusal
+from diffsda.codec import fit_pixels, fit_series
+from diffsda.factors import Factors, refusal
 from diffsda.model import DiffSDA, build_networks, evaluating
 from diffsda.presets import PRESETS, TABLE4, TABLE5, ModelConfig, from_table4, parse_cell
 from diffsda.training import CSVTracker, TrainConfig, load_checkpoint
@@ -53,9 +55,12 @@ def test_networks_that_cannot_be_built(config, words):
 
 
 @pytest.mark.parametrize('wrong, words', [
-    (lambda c: c[0], ['dimensions', 'clip[None]']),
+    (lambda c: c[0], ['dimensions', 'torch.as_tensor(clip)[None]']),
+    (lambda c: c[0, 0], ['dimensions', 'torch.as_tensor(frame)[None, None]']),
+    (lambda c: c[None], ['dimensions', 'torch.as_tensor(clip).flatten(0, 1)']),
     (lambda c: c[..., ::2, ::2], ['(3, 16, 16)', '(3, 32, 32)', 'resize']),
-    (lambda c: c.long(), ['clip.byte()']),
+    (lambda c: c.long() - 1, ['values from -1 to 254']),
+    (lambda c: c > 9, ['True and False']),
     (lambda c: c.float(), ['values from', 'divide them by 255']),
     (lambda c: c / 127.5 - 1, ['values from -1', 'floats in [0, 1]']),
     (lambda c: c[:, :0], ['one frame']),
@@ -66,6 +71,152 @@ def test_clips_that_are_refused(model, clips, wrong, words):
     for verb in (model.encode, model.invert, model.reconstruct, lambda c: model.swap(clips, c)):
         said = refusal(lambda: verb(wrong(clips)))
         assert all(w in said for w in words), said
+
+@pytest.mark.parametrize('kind', [
+    lambda c: c.numpy(), lambda c: c.tolist(), lambda c: list(c), lambda c: c.long(),
+    lambda c: c.numpy().astype('uint16'), lambda c: c / 255, lambda c: c.double() / 255, lambda c: c.numpy() / 255, lambda c: (c.numpy() / 255).tolist()])
+def test_inputs_of_other_types_give_the_same(model, clips, kind):
+    "What the same bytes give as a tensor, to the bit: factors, noise, reconstruction and swap."
+    given, n = kind(clips), dict(n_steps=2)
+    assert torch.equal(model.encode(given).cond(), model.encode(clips).cond())
+    assert torch.equal(model.invert(given, **n), model.invert(clips, **n))
+    assert torch.equal(model.reconstruct(given, **n), model.reconstruct(clips, **n))
+    assert torch.equal(model.swap(given, clips.flip(0), **n), model.swap(clips, clips.flip(0), **n))
+
+@pytest.mark.parametrize('wrong', [
+    lambda c: c.movedim(2, -1), lambda c: c.movedim(2, -1).numpy(), lambda c: c.transpose(1, 2), lambda c: c[:, :, :1],
+    lambda c: torch.cat([c, c[:, :, :1]], 2), lambda c: c[0], lambda c: c.float(), lambda c: c / 127.5 - 1,
+    lambda c: c.double().numpy(), lambda c: c[None]])
+def test_the_mend_of_a_clip_works(model, clips, wrong):
+    "The line that the sentence tells to write is written, and the model takes its result."
+    clip = wrong(clips[:, :, :1].repeat(1, 1, 3, 1, 1)[:, :2])
+    mend = refusal(lambda: model.encode(clip)).split('write ')[-1].split(' for ')[0]
+    mended = eval(mend, dict(torch=torch, clip=clip))
+    right = clips[:, :, :1].repeat(1, 1, 3, 1, 1)[:1 if wrong(clips).ndim == 4 else 2, :2]
+    assert torch.allclose(model.to_x(mended), model.to_x(right), atol=1e-6)
+
+@pytest.mark.parametrize('half', [lambda m: m.half(), lambda m: m.bfloat16(), lambda m: m.double(),
+                                  lambda m: m.encoder.half() and m])
+def test_a_model_in_another_precision(clips, half):
+    model = half(DiffSDA(tiny))
+    factors = Factors(torch.zeros(2, 4), torch.zeros(2, 3, 2))
+    verbs = lambda: model.encode(clips), lambda: model.swap(clips, clips), lambda: model.decode(factors, n_steps=1)
+    for verb in verbs:
+        said = refusal(verb)
+        assert 'model.float()' in said and 'torch.autocast' in said
+    with torch.autocast('cpu', torch.bfloat16): # the mend
+        swapped = model.float().swap(clips, clips, n_steps=2)
+    assert swapped.dtype == torch.float32 and swapped.isfinite().all()
+
+nan = float('nan')
+
+@pytest.mark.parametrize('options', [
+    dict(n_steps=0), dict(n_steps=-1), dict(n_steps=True), dict(n_steps='8'), dict(sigma_min=0), dict(sigma_min=-1.),
+    dict(sigma_min=90), dict(sigma_max=0), dict(sigma_max=nan), dict(sigma_max=None), dict(rho=0), dict(rho=nan),
+    dict(s_churn=-1), dict(s_noise=nan), dict(temperature=nan), dict(temperature=-.1), dict(temperature='1'),
+    dict(generator=0), dict(progress=True)], ids=str)
+def test_options_of_the_sampler_that_are_refused(model, clips, options):
+    "By every verb; each was NaN, a wrong picture or a traceback."
+    name = next(iter(options))
+    verbs = [lambda: model.decode(model.encode(clips), **options),
+             lambda: model.reconstruct(clips, invert=False, **options), lambda: model.swap(clips, clips, invert=False, **options)]
+    if name in ('n_steps', 'sigma_min', 'sigma_max', 'rho'):
+        verbs += [lambda: model.invert(clips, **options), lambda: model.swap(clips, clips, **options)]
+    for verb in verbs: assert refusal(verb).startswith(f'{name}: ')
+
+def test_steps_of_other_types(model, clips):
+    seeded = lambda n: model.decode(model.encode(clips), n_steps=n, generator=torch.Generator().manual_seed(0))
+    for n in (2., np.int64(2), torch.tensor(2)): assert torch.equal(seeded(n), seeded(2))
+
+@pytest.mark.parametrize('shape', [(2, 3, 3, 16, 16), (2, 3, 3, 64, 64), (1, 3, 3, 32, 32), (2, 1, 3, 32, 32),
+                                   (2, 3, 1, 32, 32), (3, 3, 32, 32), (2, 3, 3, 32, 1)])
+def test_noise_of_another_shape(model, clips, shape):
+    said = refusal(lambda: model.decode(model.encode(clips), 80 * torch.randn(shape)))
+    assert str(shape) in said and '(2, 3, 3, 32, 32)' in said
+
+def test_noise_of_another_type_or_scale(model, clips):
+    factors, x_T = model.encode(clips), 80 * torch.randn(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain = model.decode(factors, x_T, n_steps=2)
+    for same in (x_T.double(), x_T.numpy(), x_T.tolist()):
+        assert torch.equal(model.decode(factors, same, n_steps=2), plain)
+    said = refusal(lambda: model.decode(factors, x_T / 80))
+    assert 'standard deviation 1' in said and 'multiply it by 80' in said
+    assert 'x_T: ' in refusal(lambda: model.decode(factors, x_T * nan, n_steps=2))
+
+def test_two_sources_of_noise(model, clips):
+    "A temperature scales fresh noise; beside an x_T it did nothing, without a word."
+    factors, x_T = model.encode(clips), torch.zeros(2, 3, 3, 32, 32)
+    for verb in (lambda: model.decode(factors, x_T, temperature=.5), lambda: model.swap(clips, clips, temperature=.5),
+                 lambda: model.reconstruct(clips, temperature=.5)):
+        assert 'invert=False' in refusal(verb) and refusal(verb).startswith('temperature: ')
+    assert 'invert=False' in refusal(lambda: model.swap(clips, clips, x_T=x_T))
+    assert refusal(lambda: model.swap(clips, clips, invert='no')).startswith("invert: 'no'")
+    mended = model.swap(clips, clips, invert=False, x_T=x_T, n_steps=2)
+    assert torch.equal(mended, model.decode(factors, x_T, n_steps=2))
+
+@pytest.mark.parametrize('change, words', [
+    (lambda f: f.replace(s=f.s * nan), ['s of the factors', 'not finite']),
+    (lambda f: f.replace(d=f.d / 0), ['d of the factors', 'not finite']),
+    (lambda f: f.replace(s=torch.zeros(2, 64)), ['64 values', '4, which this model takes']),
+    (lambda f: Factors(f.s[:, :3], torch.zeros(2, 3, 3)), ['3 values', '4, which this model takes']), # the same sum
+    (lambda f: f.replace(d=f.d[..., :1]), ['d of the factors: 1 values']), (lambda f: f[:0], ['no clips']),
+    (lambda f: (f.s, f.d), ['a tuple', 'Factors(s, d)']), (lambda f: f.s, ['a Tensor']),
+    (lambda f: Factors(f.s.to('meta'), f.d.to('meta')), ['meta'])])
+def test_factors_that_are_refused(model, clips, change, words):
+    factors = change(model.encode(clips))
+    for verb in (lambda: model.decode(factors, n_steps=1), lambda: model.invert(clips, factors, n_steps=2)):
+        said = refusal(verb)
+        assert all(w in said for w in words), said
+
+def test_factors_of_other_types_give_the_same(model, clips):
+    f = model.encode(clips)
+    decoded = lambda f: model.decode(f, n_steps=2, temperature=0)
+    for same in (f.to(torch.float64), Factors(f.s.numpy(), f.d.tolist()), Factors(f.s.double(), f.d)):
+        assert torch.equal(decoded(same), decoded(f))
+
+def test_clips_and_factors_are_not_broadcast(model, clips):
+    f = model.encode(clips)
+    for other in (f[:1], f.replace(d=f.d[:, :1]), f[[0, 1, 0]]):
+        assert '2 of 3, as the clips' in refusal(lambda: model.invert(clips, other))
+    for a, b in ((clips, clips[:1]), (clips[:1], clips)):
+        assert refusal(lambda: model.swap(a, b)).startswith('static and dynamic: ')
+    assert model.swap(clips, clips[:, :1], n_steps=2).shape == (2, 1, 3, 32, 32) # d says how long
+    assert model.reconstruct(clips[:1, :1], n_steps=2).shape == (1, 1, 3, 32, 32)
+
+def test_frames_are_compared_in_training(model, clips):
+    for wrong in (clips[..., ::2, ::2], clips[:, :, :1], clips.movedim(2, -1)):
+        assert 'which this model was made for' in refusal(lambda: model.prepare_batch(wrong))
+
+def test_one_band_is_not_stretched():
+    "Mean and std of four channels made four channels of one."
+    latents = DiffSDA(replace(tiny, frame=(4, 32, 32), latent=True, mean=(0., 1., 2., 3.), std=(.5, 1., 1.5, 2.)))
+    sound = DiffSDA(ModelConfig(frame=(8,), backbone='mlp', base=16, mults=(1,), enc_base=16, enc_mults=(1,), hidden=16,
+                                s_dim=4, d_dim=2, mean=tuple(range(8)), std=(1.,) * 8))
+    assert 'open_stage' in refusal(lambda: latents.encode(torch.rand(2, 3, 3, 32, 32)))
+    other = (latents, torch.rand(2, 3, 1, 32, 32)), (sound, torch.rand(2, 3, 1)), (sound, torch.rand(2, 3, 7))
+    for model, clip in other:
+        for act in (lambda: model.encode(clip), lambda: model.codec.encode(clip), lambda: model.prepare_batch(clip)):
+            assert refusal(act).startswith('clips: ')
+    assert 'whole numbers' in refusal(lambda: sound.encode(torch.ones(2, 3, 8, dtype=torch.int16)))
+    assert 'standard deviations' in refusal(lambda: sound.encode(torch.full((2, 3, 8), 30_000.)))
+    assert 'transpose(1, 2)' in refusal(lambda: sound.encode(torch.rand(2, 8, 3)))
+    mels = np.random.default_rng(0).normal(size=(2, 3, 8))
+    assert torch.equal(sound.encode(mels).s, sound.encode(torch.tensor(mels, dtype=torch.float32)).s)
+
+def test_a_broken_model_gives_no_factors(clips):
+    model = DiffSDA(tiny)
+    with torch.no_grad(): model.encoder.to_s.weight.fill_(nan)
+    assert 's of the factors' in refusal(lambda: model.encode(clips))
+
+@pytest.mark.parametrize('fit, clips, words', [
+    (fit_pixels, torch.zeros(2, 3, 3, 4, 4, dtype=torch.uint8), ['all 0.0', 'black']),
+    (fit_pixels, torch.rand(2, 3, 3, 4, 4) * 255, ['divide them by 255']),
+    (fit_series, torch.full((5, 3), nan), ['15 values not finite']), (fit_series, torch.zeros(1, 3), ['1 frames'])])
+def test_training_sets_without_a_scale(fit, clips, words):
+    said = refusal(lambda: fit(clips))
+    assert all(w in said for w in words), said
+
+def test_floats_and_bytes_have_one_scale(clips): assert fit_pixels(clips / 255) == fit_pixels(clips)
 
 def test_a_refusal_leaves_the_mode_as_it_was(model, clips):
     model.train()

@@ -53,7 +53,7 @@ def test_one_standard_deviation(vectors, found):
     (lambda c, v: c.walk(v, 3, 1.), ['component: 3', '0 to 2']),
     (lambda c, v: c.walk(v, -1, 1.), ['component: -1']),
     (lambda c, v: c.walk(v, .5, 1.), ['component: 0.5']),
-    (lambda c, v: c.walk(v, 0, math.nan), ['alpha: nan', 'finite']),
+    (lambda c, v: c.walk(v, 0, math.nan), ['alpha: nan', 'a number']),
     (lambda c, v: c.walk(v, 0, math.inf), ['alpha: inf']),
     (lambda c, v: c.walk(v[:, :2], 0, 1.), ['2 dimensions', 'expected 5']),
     (lambda c, v: c.one_std(9), ['component: 9']),

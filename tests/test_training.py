@@ -1,4 +1,4 @@
-"""Runs as a user starts them: from a terminal, through papermill, killed and resumed, in two processes, refused."""
+"""Runs as a user starts them: from a terminal, through papermill, stopped, in two processes, refused."""
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np
@@ -51,22 +51,6 @@ def test_what_a_run_leaves(straight):
     for name in ('minutes', 'reconstruction_mse', 'swap_mse', 'copy_static_mse', 'copy_dynamic_mse'):
         assert 0 < found[name] < 1
 
-def test_a_killed_run_goes_on_bit_for_bit(straight, tmp_path):
-    run = tmp_path / 'run'
-    process = train(run, steps=12, checkpoint_every=2)
-    while not (run / 'checkpoint.pt').exists() and process.poll() is None: time.sleep(0.05)
-    process.send_signal(signal.SIGKILL); process.communicate()
-    at = torch.load(run / 'checkpoint.pt', weights_only=True)['step']
-    said, code = finish(train(run, steps=12, checkpoint_every=2, resume=True))
-    assert code == 0 and 2 <= at < 12, said
-    one, two = (torch.load(folder / 'checkpoint.pt', weights_only=True) for folder in (straight, run))
-    for part in ('model', 'ema'): assert all(torch.equal(value, two[part][k]) for k, value in one[part].items())
-    ours, theirs = two['optimizer']['state'], one['optimizer']['state']
-    for k, moments in theirs.items(): assert all(torch.equal(v, ours[k][name]) for name, v in moments.items())
-    curves = [(folder / 'metrics.csv').read_text().splitlines() for folder in (straight, run)]
-    steps = [[line.split(',')[:2] for line in curve] for curve in curves]
-    assert steps[0][0] == steps[1][0] and steps[0][-1][0] == steps[1][-1][0]
-
 @pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
 def test_a_stopped_run_writes_a_checkpoint_first(how, tmp_path):
     run = tmp_path / 'run'
@@ -78,31 +62,32 @@ def test_a_stopped_run_writes_a_checkpoint_first(how, tmp_path):
     assert f"after step {torch.load(run / 'checkpoint.pt', weights_only=True)['step']};" in said
 
 def test_two_processes_train_in_step(tmp_path):
-    "Two processes of two clips each: one model, one curve, and other batches than one process draws."
+    "Two processes of two clips each: one model, one curve, other batches than one process draws; `--run` is ours."
     script = tmp_path / 'two.py'
     script.write_text('''
-import sys, torch
-from accelerate import PartialState
-from diffsda.toys import CartoonFaces
-from diffsda.presets import PRESETS
-from diffsda.model import DiffSDA
-from diffsda.training import Trainer, TrainConfig
-torch.manual_seed(0)
-config = TrainConfig(steps=2, batch_size=2, n_frames=2, log_every=1)
-faces = CartoonFaces("train", n_clips=8, size=32)
-trainer = Trainer(DiffSDA(PRESETS["cartoon"].model), faces, config, sys.argv[1], verbose=False)
-trainer.fit()
-rank, world = trainer.accelerator.process_index, trainer.accelerator.num_processes
-weights = torch.stack([p.detach().double().sum() for p in trainer.unwrapped_model.parameters()])
-print(f"rank {rank} of {world}: {weights.sum().item():.12f} {trainer.batches[0].float().mean().item():.6f}", flush=True)
+import torch
+from diffsda import experiment
+def show(e):
+    rank, world = e.trainer.accelerator.process_index, e.trainer.accelerator.num_processes
+    weights = torch.stack([p.detach().double().sum() for p in e.trainer.unwrapped_model.parameters()])
+    mean = e.trainer.batches[0].float().mean().item()
+    print(f"rank {rank} of {world}: {weights.sum().item():.12f} {mean:.6f}", flush=True)
+    raise SystemExit
+experiment.Experiment.train = lambda e: e.trainer.fit() and show(e)
+experiment.main()
 ''')
-    torchrun = (sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2')
-    said, code = finish(start(*torchrun, str(script), str(tmp_path / 'run')))
+    torchrun = (sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', '--no-python', '--')
+    run = tmp_path / 'run'
+    given = {**tiny, 'n_clips': 8, 'run': run, 'steps': 2, 'checkpoint_every': 2, 'base': 8, 'hidden': 8}
+    said, code = finish(start(*torchrun, sys.executable, str(script), *options(given)))
     ranks = sorted(line for line in said.splitlines() if line.startswith('rank '))
     assert code == 0 and [r[:11] for r in ranks] == ['rank 0 of 2', 'rank 1 of 2'], said
     (weights0, batch0), (weights1, batch1) = (r.split(': ')[1].split() for r in ranks)
     assert weights0 == weights1 and batch0 != batch1
-    assert (tmp_path / 'run/metrics.csv').read_text().count('\n') == 3
+    assert (run / 'metrics.csv').read_text().count('\n') == 2
+    assert json.loads((run / 'run.json').read_text())['made_with']['processes'] == 2
+    said = terminal_refusal(**{**given, 'resume': True, 'steps': 4})
+    assert 'started in 2 processes, not 1' in said and '--nproc_per_node 2 --no-python -- diffsda-train' in said
 
 
 def test_train_notebook(tmp_path):
