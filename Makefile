@@ -20,7 +20,7 @@ help:  ## list the commands
 
 install: $(READY)  ## create .venv and install everything into it
 
-demo: $(READY)  ## train on the built-in cartoon faces (about 10 minutes on two cores) and show where the results are
+demo: $(READY)  ## train on the built-in cartoon faces (5,000 steps: about 10 minutes on two idle cores, 40 at most) and show where the results are
 	@mkdir -p runs/cartoon
 	$(INSIDE) papermill --log-output --no-progress-bar nbs/train.ipynb runs/cartoon/train.ipynb -p dataset cartoon
 	@echo && echo "numbers : runs/cartoon/metrics.json" && cat runs/cartoon/metrics.json && echo

@@ -44,7 +44,8 @@ def cut_already(folder):
         inside = [p for p in sorted((folder / side).glob('*')) if not p.name.startswith('.')]
         taken = [p for p in inside if is_clip(p)]
         lost += left_over(folder, [p for p in inside if p.is_file()], [], taken)
-        found += [Source(p.name if p.is_dir() else p.stem, str(p), side, {'video': p.name.split('#')[0]}) for p in taken]
+        found += [Source(p.name if p.is_dir() else p.stem, str(p), side, {'video': p.name.split('#')[0]})
+                  for p in taken]
     if not found:
         refuse(folder, 'neither a *metadata*.csv with its videos nor train/ and test/ with clips', '',
                'see data_prep/README.md for where TaiChi-HD comes from')

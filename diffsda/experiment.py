@@ -25,6 +25,7 @@ from .files import expanded, explained, replacing, write_json
 from .first_stage import stage_for, to_pixels
 from .metrics import mse, swap_error
 from .model import DiffSDA
+from .pace import first_swap, set_pace, verdict
 from .presets import ModelConfig
 from .settings import GROUPS, Settings, configure, kind_of, read_settings, run_folder
 from .sound import RATE, to_sound
@@ -38,6 +39,7 @@ class Experiment:
     def __init__(self, settings, # Settings
                  verbose=True):  # show progress bars
         self.settings, self.out = settings, expanded(run_folder(settings))
+        self.verbose, self.pace = verbose, {}
         check_free(self.out, settings.resume)
         config, train = configure(settings)
         epochs = 0 if train.get('steps') or train.get('minutes') else train.get('epochs', 0)
@@ -185,6 +187,21 @@ def sample(self:Experiment, model, # DiffSDA with averaged weights
     swapped = model.swap(static, dynamic, invert=False, n_steps=8, generator=torch.Generator().manual_seed(0))
     return swap_picture(*map(self.to_display, (static, dynamic, swapped, truth)), n=3)
 
+# %% ../nbs/65_experiment.ipynb #650133
+@patch(as_prop=True)
+def first_swap(self:Experiment):
+    "About how many steps a first recognisable swap takes."
+    return first_swap(self.model.config.frame, self.settings.preset or self.settings.dataset)
+
+@patch
+def set_pace(self:Experiment):
+    "Choose the number of threads, and say how long this run will take; both go into run.json."
+    say = self.verbose and self.trainer.accelerator.is_main_process
+    self.pace = set_pace(self.trainer, self.first_swap, print if say else None)
+    if not self.trainer.accelerator.is_main_process: return
+    with explained(self.out / 'run.json', 'cannot be written', 'name another folder'):
+        write_json(self.out / 'run.json', json.loads((self.out / 'run.json').read_text()) | dict(pace=self.pace))
+
 # %% ../nbs/65_experiment.ipynb #650018
 RESULTS = 'metrics.json', 'swap.png', 'reconstruction.png' # of the weights that lie beside them
 
@@ -192,6 +209,7 @@ RESULTS = 'metrics.json', 'swap.png', 'reconstruction.png' # of the weights that
 def train(self:Experiment):
     "Train, and keep the averaged weights: model.safetensors with its config.json. Returns the experiment."
     with self.trainer.holding():
+        self.set_pace()
         self.model = self.trainer.fit()
         if not self.trainer.accelerator.is_main_process: return self
         mend = 'name another folder'
@@ -299,6 +317,15 @@ def write_pictures(self:Experiment, pairs, # SwapPairs
     self.sounds = {} if self.images else {name: to_sound(clip[0]) for name, clip in clips.items()}
     for name, sound in self.sounds.items(): write_sound(self.out / 'sounds' / f'{name}.wav', sound)
 
+# %% ../nbs/65_experiment.ipynb #650130
+@patch
+def verdict(self:Experiment):
+    "Whether the run was long enough: `enough` and `note` of metrics.json."
+    m = self.metrics
+    copy = min(m['copy_static_mse'], m['copy_dynamic_mse']) if 'swap_mse' in m else 0.
+    of_copy = m['swap_mse'] / copy if copy else None
+    return verdict(self.trainer.step, self.first_swap, of_copy, self.pace.get('seconds_per_step', 0.))
+
 # %% ../nbs/65_experiment.ipynb #650034
 @patch
 def facts(self:Experiment, pairs): # SwapPairs
@@ -312,6 +339,7 @@ def facts(self:Experiment, pairs): # SwapPairs
                     torch=torch.__version__)
     return trained, measured
 
+# %% ../nbs/65_experiment.ipynb #650134
 @patch
 def measure(self:Experiment, verbose=True): # show progress bars
     "Measure what was saved on test identities; metrics.json, pictures and sounds. Returns the metrics."
@@ -325,6 +353,7 @@ def measure(self:Experiment, verbose=True): # show progress bars
         trained, measured = self.facts(pairs)
         self.metrics = {**trained, **result.metrics, **measured, **at_temperature_1, **speech,
                         **self.measure_inversion(pairs.dynamic[:4]), **self.measure_pixels(pairs, result)}
+        self.metrics |= self.verdict()
         with explained(self.out / 'metrics.json', 'cannot be written', 'name another folder'):
             write_json(self.out / 'metrics.json', self.metrics)
         self.write_pictures(pairs, result)
@@ -384,6 +413,7 @@ def summary(self:Experiment):
               'give it with first_stage')
     waited, seconds = (sum(row[k] for row in self.trainer.loading) for k in (0, 1))
     if seconds: print(f'reading the clips took {waited / seconds:.1%} of the training time')
+    if self.metrics['note']: print('', self.metrics['note'], sep='\n')
     print('', 'twice as long: ' + self.command(2 * self.trainer.step), sep='\n')
 
 # %% ../nbs/65_experiment.ipynb #650044

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIDE', 'LABEL', 'NO_PRIOR', 'CAPTION', 'resize', 'animation', 'Row', 'frame_strip', 'Swap', 'Walk', 'New', 'Session',
-           'recorded', 'located', 'data_settings', 'open_prior', 'open_components', 'open_names', 'open_session',
-           'Superseded', 'Renderer', 'slider', 'choice', 'button', 'Explorer', 'png', 'explore']
+           'recorded', 'located', 'data_settings', 'open_prior', 'open_components', 'check_known', 'open_names',
+           'open_session', 'Superseded', 'Renderer', 'slider', 'choice', 'button', 'Explorer', 'png', 'explore']
 
 # %% ../nbs/52_explorer.ipynb #520002
 import html, io, json, threading, time
@@ -15,8 +15,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
+from tqdm import tqdm
 from .datasets import open_dataset
-from .factors import BadInput, Factors, refuse
+from .factors import BadInput, Factors, check_number, refuse
 from .files import replacing
 from .first_stage import stage_for, to_pixels
 from .model import DiffSDA
@@ -208,6 +209,12 @@ def open_components(folder,   # of the prior: its components lie beside it
     return fit_components(net, data=train(), n=600, n_frames=n_frames, progress=progress)
 
 # %% ../nbs/52_explorer.ipynb #520025
+def check_known(folder, dataset): # of a run; a name, or ''
+    "Raises BadInput where neither the caller nor the run says on which data it was trained."
+    known = Path(folder) / 'metrics.json'
+    if dataset or recorded(folder) or (known.is_file() and '"dataset": "cartoon"' in known.read_text()): return
+    refuse(folder, 'its run.json does not say on which data it was trained', '', "say it: dataset='cartoon', or yours")
+
 def open_names(folder, # of the prior
               ):       # as `Session` takes them; {} where nothing is known
     "What each component moves, as train_prior.ipynb found it (`traversal.component_names`)."
@@ -229,11 +236,12 @@ def open_session(model='checkpoints/cartoon64', # folder of a trained model
                  progress=None,  # wraps the encoding of clips, where there are no components yet
                 ):               # Session
     "Everything the explorer needs, from folders. Raises BadInput for what is missing or does not fit."
+    n, n_frames = (check_number(k, v, whole=True) for k, v in (('n', n), ('n_frames', n_frames)))
     if n < 1 or n_frames < 0:
         refuse('n, n_frames', f'{n}, {n_frames}', 'one clip or more, and 0 frames (as many as fit) or more')
     net = DiffSDA.from_pretrained(model)
-    frame = net.config.frame
-    if len(frame) != 3: refuse(model, f'trained on sound, frames {frame}', 'a model of images')
+    check_known(model, dataset)
+    if len(frame := net.config.frame) != 3: refuse(model, f'trained on sound, frames {frame}', 'a model of images')
     on = data_settings(model, dataset=dataset, data_dir=data_dir, clips=clips, first_stage=first_stage)
     side = lambda split, most: open_dataset(on['dataset'], split, on['data_dir'], on['clips'], frame[-1], most)
     data = side('test', 2 * n)
@@ -478,7 +486,8 @@ def explore(model='checkpoints/cartoon64', # as `open_session`, and so are the n
     "The explorer of a trained model; it takes the place of an earlier one."
     import ipywidgets
     while _running: _running.pop().renderer.close()
-    try: session = open_session(model, dataset, data_dir, prior, first_stage, n, n_frames, clips)
+    try: session = open_session(model, dataset, data_dir, prior, first_stage, n, n_frames, clips,
+                               lambda batches: tqdm(batches, desc='encoding clips', mininterval=1))
     except BadInput as error: return ipywidgets.HTML(f'<b>The explorer cannot start.</b><br>{html.escape(str(error))}')
     _running.append(Explorer(session, Path(out) / Path(model).name))
     return _running[0].widget

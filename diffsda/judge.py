@@ -39,10 +39,9 @@ class JudgeConfig:
         check_config(self)
         for name, v, k in (('size', self.size, 16), ('width', self.width, 8)):
             if v % k: refuse(f'{name}={v}', 'not a possible setting', f'a multiple of {k}', f'for example {name}=64')
+        odd = [head for head in self.labels.split('; ') if head not in LABELS.split('; ')]
         if self.labels == LABELS: return
-        there, here = (text.split('; ') for text in (self.labels, LABELS))
-        theirs, ours = ('; '.join(v for v in a if v not in b) for a, b in ((there, here), (here, there)))
-        refuse('labels', f'the judge was trained on others ({theirs or self.labels})', ours or LABELS,
+        refuse('labels', f'the judge was trained on others ({"; ".join(odd) or self.labels})', LABELS,
                'train one on these (judge.fit_judge), or take the version of diffsda that made it')
 
 # %% ../nbs/61_judge.ipynb #610041
@@ -140,7 +139,8 @@ def fit_judge(judge,         # Judge, changed in place
     steps = check_number('steps', steps, 'above 0', whole=True)
     dynamic, n_frames = data.dynamic.flatten(0, 1), data.dynamic.shape[1]
     for name, v in (('static', data.static), ('dynamic', dynamic)):
-        for kind in ('mean', 'std'): getattr(judge, f'{name}_{kind}').copy_(getattr(v, kind)(0))
+        getattr(judge, f'{name}_mean').copy_(v.mean(0))
+        getattr(judge, f'{name}_std').copy_(v.std(0))
     hair = torch.tensor([HAIR.index(h) for h in data.labels['hair']])
     optimizer, rng, losses = torch.optim.AdamW(judge.parameters(), lr=lr), torch.Generator().manual_seed(seed), []
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=.05)

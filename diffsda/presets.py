@@ -176,21 +176,22 @@ _few_frames = dict(lr=2e-3, batch_size=24, n_frames=2)   # of an image model: 2 
 # %% ../nbs/40_presets.ipynb #400031
 IMAGES = {
     'cartoon': Preset(ModelConfig(**_faces32, frame=(3, 32, 32), d_noise=0.65),
-                      dict(_few_frames, ema=0.998, minutes=8.), 'two CPU cores, eight minutes'),
+                      dict(_few_frames, ema=0.998, steps=5000, minutes=40.), 'two CPU cores, eight minutes'),
     'cartoon_latent': Preset(ModelConfig(**_faces32, frame=(4, 32, 32), latent=True, d_noise=0.5),
-                             dict(_few_frames, ema=0.998, minutes=15.),
+                             dict(_few_frames, ema=0.998, steps=5000, minutes=90.),
                              'faces of 128x128 as latents of our small first stage; one CPU core, 15 minutes'),
     'cartoon64': Preset(ModelConfig(**_faces64, d_noise=0.4, temperature=0.25),
-                        dict(_few_frames, ema=0.999, minutes=60.),
+                        dict(_few_frames, ema=0.999, steps=23400, minutes=60.),
                         'the reference checkpoint, which a GPU has trained (checkpoints/README.md)'),
     'cartoon64_fine': Preset(ModelConfig(**_faces64, d_noise=0.2, temperature=0.25),
-                             dict(_few_frames, lr=1.5e-3, ema=0.999, minutes=60.),
+                             dict(_few_frames, lr=1.5e-3, ema=0.999, steps=15000, minutes=60.),
                              'after cartoon64 (--start): less noise on d, for the details'),
     'own': Preset(ModelConfig(**_faces64, d_noise=0.4, temperature=0.5),
-                  dict(_few_frames, ema=0.999, minutes=60.), 'your own images; as cartoon64, not tried at length'),
+                  dict(_few_frames, ema=0.999, steps=23400, minutes=60.),
+                  'your own images; as cartoon64, not tried at length'),
     'sprites': Preset(ModelConfig(**_images, s_dim=48, d_dim=8, hidden=160, P_mean=0.8, P_std=1.4, temperature=0.5,
                                   base=64, mults=(1, 2, 2), patch=4, enc_base=32, enc_mults=(1, 2, 4), enc_patch=4),
-                      dict(_few_frames, ema=0.998, minutes=9.),
+                      dict(_few_frames, ema=0.998, steps=1600, minutes=45.),
                       'one CPU core, nine minutes; the reference checkpoint'),
 }
 
@@ -199,14 +200,15 @@ _whole_clips = dict(lr=2e-3, n_frames=68, ema=0.998)   # of sound: 68 frames are
 SOUND = {
     'vowels': Preset(ModelConfig(**_sound, s_dim=4, d_dim=8, hidden=128, base=64, enc_base=32,
                                  P_mean=0.8, P_std=1.4, d_noise=1.),
-                     dict(_whole_clips, batch_size=16, minutes=2.), 'one CPU core, two minutes'),
+                     dict(_whole_clips, batch_size=16, steps=1700, minutes=10.), 'one CPU core, two minutes'),
     'fsdd': Preset(ModelConfig(**_speech, d_dim=8, P_mean=1., P_std=1.4, d_noise=2.),
-                   dict(_whole_clips, batch_size=24, minutes=8.), 'one CPU core, eight minutes'),
+                   dict(_whole_clips, batch_size=24, steps=1700, minutes=40.), 'one CPU core, eight minutes'),
     'librispeech': Preset(ModelConfig(**_speech, d_dim=4, P_mean=3., P_std=1.8, d_noise=3.),
-                          dict(_whole_clips, batch_size=24, sample_every=250, minutes=24.),
+                          dict(_whole_clips, batch_size=24, sample_every=250, steps=5000,
+                               minutes=120.),
                           'one CPU core, 24 minutes; the reference checkpoint'),
     'own_sound': Preset(ModelConfig(**_speech, d_dim=4, P_mean=3., P_std=1.8, d_noise=3.),
-                        dict(_whole_clips, batch_size=24, minutes=24.),
+                        dict(_whole_clips, batch_size=24, steps=5000, minutes=120.),
                         'your own recordings; as librispeech, not tried at length'),
 }
 PRESETS = {**IMAGES, **SOUND, **{name: from_table4(row) for name, row in TABLE4.items()}}

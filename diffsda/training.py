@@ -256,6 +256,8 @@ def accelerate(config,   # TrainConfig
     except ValueError as e:
         mend = 'use precision=no' if config.precision != 'no' else 'start a new process (restart the kernel)'
         return refuse('precision', f'{config.precision!r} does not work on this machine ({reason_of(e)})', '', mend)
+    if config.precision == 'fp16' and engine.device.type == 'cpu':
+        refuse('precision', "'fp16' does not work on a CPU", "'no' or 'bf16'", 'use precision=no')
     world = int(os.environ.get('WORLD_SIZE', 1))
     if world != engine.num_processes:
         refuse('processes', f'{world} were started, {engine.num_processes} found each other', '',

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VIDEOS', 'CONVERT', 'DAMAGE', 'ONE_EACH', 'PORTION', 'IMAGES', 'RAW', 'check_file', 'opened', 'listening', 'packets',
-           'decoded', 'weaver', 'pulled', 'shown', 'listed', 'length_of', 'check_length', 'times_of', 'Decoder',
+           'in_order', 'weaver', 'pulled', 'shown', 'listed', 'length_of', 'check_length', 'times_of', 'Decoder',
            'turned', 'composed', 'frames_per_portion', 'Video', 'natural_order', 'read_image', 'from_16_bits',
            'ImageFolder', 'open_frames', 'at_rate', 'square', 'cropped', 'haar_cascade', 'haar', 'detector', 'one_face',
            'Cuts']
@@ -71,6 +71,7 @@ def listening(said,       # list that grows by FFmpeg's complaints
         log.set_skip_repeated(before[1])
         said += [text.strip() for _, _, text in heard if re.search(to, text)]
 
+# %% ../nbs/34_video.ipynb #340114
 def packets(container, # of PyAV
             said,      # list that grows by complaints
             *streams,  # of the container; none: all
@@ -83,9 +84,9 @@ def packets(container, # of PyAV
         yield packet
 
 # %% ../nbs/34_video.ipynb #340103
-def decoded(container, stream, # of `opened`
-            said,              # list that grows by complaints
-           ):                  # yields PyAV's frames in the order in which they are shown
+def in_order(container, stream, # of `opened`
+             said,              # list that grows by complaints
+            ):                  # yields PyAV's frames in the order in which they are shown
     late = container.format.name in ('mpegts', 'mpeg') # a recording of a broadcast may begin between key frames
     for packet in packets(container, said, stream):
         if late and not packet.is_keyframe: continue
@@ -113,7 +114,7 @@ def shown(path, # of a video
     container, stream = opened(path)
     graph = None
     with container:
-        for frame in decoded(container, stream, said):
+        for frame in in_order(container, stream, said):
             if graph is None and frame.interlaced_frame: graph = weaver(stream)
             if graph: graph.vpush(frame)
             yield from pulled(graph) if graph else [frame]
@@ -255,7 +256,7 @@ class Video:
 def look(self:Video, frame, # the first, of PyAV
          aspect,            # width of a pixel, in its heights
         ):
-    "How the frames are to be shown. Raises BadInput for a shape of pixels that nobody means."
+    "How the frames are to be shown. Raises BadInput for a shape of pixels that cannot be meant."
     if not .25 <= aspect <= 4:
         found = f'its pixels are {aspect:.3g} times as wide as high'
         refuse(self.path, found, '0.25 to 4', 'write the right one: ffmpeg -i IN -aspect 16:9 -c copy OUT.mp4')

@@ -15,7 +15,7 @@ import torch
 from einops import rearrange
 from .sound import BANDS, HOP, RATE, SEGMENT, WINDOW, log_mel
 from fastcore.basics import patch
-from .factors import check_number, refuse
+from .factors import as_numbers, check_number, refuse
 from .clips import SwapPairs
 from .toys import SPLITS, draws, split_index, wander
 
@@ -92,9 +92,10 @@ def breathing(dynamic, seed): # (b, t, 4) -> (b, t * HOP), std 1, one stream for
 def check(static,  # (b, 4)
           dynamic, # (b, t, 4)
           least,   # the smallest number of frames
-         ):
-    "Raises BadInput for factors of other shapes."
-    s, d = (tuple(getattr(x, 'shape', ())) for x in (static, dynamic))
+         ):     # both as float32 tensors
+    "Raises BadInput for factors of other shapes, or that are not finite."
+    static, dynamic = as_numbers('static', static).float(), as_numbers('dynamic', dynamic).float()
+    s, d = tuple(static.shape), tuple(dynamic.shape)
     for name, shape, names, want in (('static', s, STATIC, '(b, 4)'), ('dynamic', d, DYNAMIC, '(b, t, 4)')):
         if len(shape) != want.count(',') + 1 or shape[-1] != 4:
             refuse(name, f'shape {shape}', f'{want}, the last for {", ".join(names)}',
@@ -103,6 +104,9 @@ def check(static,  # (b, 4)
         refuse('factors', f'static has {s[0]} clips and dynamic {d[0]}', 'as many, one or more',
                'repeat the one that is to be used often')
     if d[1] < least: refuse('dynamic', f'{d[1]} frames', f'{least} or more', 'repeat one that is to be held')
+    for name, v in (('static', static), ('dynamic', dynamic)):
+        if not v.isfinite().all(): refuse(name, 'values that are not finite (NaN or infinite)', 'numbers')
+    return static, dynamic
 
 # %% ../nbs/35_vowels.ipynb #35h001
 def synthesise(static,  # (b, 4) in [0, 1], see `STATIC`
@@ -110,7 +114,7 @@ def synthesise(static,  # (b, 4) in [0, 1], see `STATIC`
                seed=0,  # of the noise of breathing
               ):        # (b, t * HOP) samples at RATE, in [-1, 1]; frame j is the moment of sample j * HOP
     "The sound of a speaker who says something. Raises BadInput for factors of other shapes."
-    check(static, dynamic, 2)
+    static, dynamic = check(static, dynamic, 2)
     pitch, length, slope, breath = speaker(static)
     opened, front, melody, loudness = dynamic.float().unbind(-1)
     f0 = to_samples(pitch * 2 ** (melody * SEMITONES / 12))
@@ -129,7 +133,7 @@ def render(static,         # (b, 4) in [0, 1], see `STATIC`
           ):               # (b, t, 80) float32, as `log_mel` makes them
     "The log-mel frames of these factors: the right answer of any swap. Frame j is the moment of dynamic[:, j]."
     from tqdm import tqdm
-    check(static, dynamic, 1)
+    static, dynamic = check(static, dynamic, 1)
     held = torch.cat([dynamic[:, :1]] * 2 + [dynamic] + [dynamic[:, -1:]] * 2, 1)
     some = tqdm(range(0, len(held), 64), desc='speaking', disable=not progress, leave=False)
     def frames(y): return rearrange(log_mel(y.flatten())[:-1], '(b t) f -> b t f', b=len(y))[:, 2:-2]

@@ -2,8 +2,7 @@
 import ast, contextlib, importlib, io, json, os, re, shlex, shutil, subprocess, sys
 from pathlib import Path
 from typing import NamedTuple
-from unittest.mock import patch
-import fixtures, fixtures_notebooks, fixtures_speech, fixtures_video
+import fixtures, fixtures_speech, fixtures_video
 
 root = Path(__file__).resolve().parent.parent
 TARGETS = re.findall(r'^([a-z]+):.*##', (root / 'Makefile').read_text(), re.M)
@@ -123,7 +122,7 @@ BUDGETS = {
     'verification': {}}
 NEEDS = { # a path or a dataset in the words -> the printed command that makes it
     r'data/mug|dataset mug': 'python data_prep/mug.py FOLDER',
-    r'dataset mine': 'python data_prep/folder.py MY_VIDEOS --name mine --faces --cuts',
+    r'dataset mine|data/mine': 'python data_prep/folder.py MY_VIDEOS --name mine --faces --cuts',
     r'data/voxceleb |dataset voxceleb': 'python data_prep/voxceleb.py FOLDER --out data/voxceleb',
     r'dataset voxceleb|data/voxceleb_latents':
         'python data_prep/encode_latents.py data/voxceleb --first_stage data/vq-f8',
@@ -148,7 +147,8 @@ class Clone:
         self.had = {p for p in self.home.rglob('*') if p.is_dir()}
 
     def data(self, kind): # key of DATA -> its folder
-        if not (self.aside / kind).exists(): DATA[kind](self.aside / kind)
+        read = self.long or kind in ('mug', 'mine', 'voxceleb') # else only the words are looked at
+        if read and not (self.aside / kind).exists(): DATA[kind](self.aside / kind)
         return str(self.aside / kind)
 
     def words(self, text):
@@ -165,21 +165,25 @@ class Clone:
     def kind(self, words): # which data PATH or FOLDER stand for
         if 'dataset' in words: return words[words.index('dataset') + 1]
         if '--dataset' in words: return words[words.index('--dataset') + 1]
+        if 'nbs/verification.ipynb' in words: return 'librispeech'
         stem = Path(next(w for w in words if w.endswith('.py'))).stem
         return 'mine' if stem == 'folder' else stem
 
     def run(self, text): # -> what it says
         "Run a command and what it needs. Fails where it fails."
         if text in self.done: return self.done[text]
-        for pattern, needed in NEEDS.items():
+        if '--resume' not in text: shutil.rmtree(self.home / 'runs', ignore_errors=True)
+        (self.home / 'runs').mkdir(exist_ok=True)
+        for pattern, needed in NEEDS.items() if self.long else ():
             if re.search(pattern, text) and needed != text and not self.circular(text, needed): self.run(needed)
         words = self.words(text)
         while re.fullmatch(r'[A-Z_]+=\S+', words[0]): words = words[1:]
         name = Path(words[0]).name
         how = {'papermill': self.papermill, 'diffsda-train': self.train, 'python': self.program, 'make': self.make,
                'pip': self.pip}.get(name, self.tool)
-        self.done[text] = how(words)
-        return self.done[text]
+        said = how(words)
+        if not self.long or text.startswith('python data_prep'): self.done[text] = said
+        return said
 
     def circular(self, text, needed): # what makes a thing does not need it
         order = list(NEEDS.values())
@@ -212,30 +216,32 @@ class Clone:
         if '…' in given.values(): given = dict(model='../checkpoints/cartoon64', dataset='cartoon', out='../runs/p')
         unknown = set(given) - parameters(notebook)
         assert not unknown, f'{unknown}: no parameters of {notebook.name}'
+        if notebook.stem == 'train':
+            from diffsda.settings import read_settings
+            read_settings(given)
+        if not self.long: return ''
         values = {k: v for k, v in BUDGETS[notebook.stem].items() if k in parameters(notebook)}
-        if self.long:
-            values = [w for k, v in (given | values).items() for w in ('-p', k, str(v))]
-            cwd = ['--cwd', where] if '--cwd' in options else []
-            return self.process(['papermill', *words[1:3], *cwd, '--no-progress-bar', *values])
-        from papermill.cli import _resolve_type
-        values = {k: _resolve_type(v) for k, v in given.items()} | values
-        with patch.object(fixtures_notebooks, 'nbs', self.home / where): # where the kernel works
-            name = os.path.relpath(notebook.with_suffix(''), self.home / where)
-            return self.here(lambda: fixtures_notebooks.run_cells(name, **values))
+        values = [w for k, v in (given | values).items() for w in ('-p', k, str(v))]
+        cwd = ['--cwd', where] if '--cwd' in options else []
+        return self.process(['papermill', *words[1:3], *cwd, '--no-progress-bar', *values])
 
     def train(self, words):
-        from diffsda.experiment import main
+        from diffsda.experiment import make_parser
+        from diffsda.settings import read_settings
+        read_settings(vars(make_parser().parse_args(words[1:])))
+        if not self.long: return ''
         small = [w for k, v in SMALL.items() for w in (f'--{k}', str(v))]
         small += ['--steps', '4' if '--resume' in words else '2']
         if 'voxceleb' in words: small += ['--base', '16', '--hidden', '32', '--n_frames', '2']
-        if self.long: return self.process([*words, *small])
-        return self.here(lambda: main([*words[1:], *small, '--no-compile']))
+        return self.process([*words, *small])
 
     def program(self, words):
         if words[1] == '-m': return self.module(words[2:])
         if words[1].endswith('/cartoon.py'): words = [*words, '--train', '3', '--test', '2', '--size', '64']
-        if words[1].startswith('data_prep/') and 'convert' not in words[1]: words = [*words, '--workers', '0']
-        if words[1].endswith('convert_first_stage.py') and not self.long: return ''
+        if words[1].startswith('data_prep/') and 'convert' not in words[1]: words = [*words, '--workers', '0', '--overwrite']
+        assert (self.home / words[1]).is_file()
+        if words[1].endswith('convert_first_stage.py'): return '' # tests/test_first_stage.py runs it
+        if 'encode' in words[1] and not self.long: return self.options(words)
         if 'data/vq-f8' in words and not (self.home / 'data/vq-f8').exists(): vq_f8(self.home / 'data/vq-f8')
         if self.long: return self.process([sys.executable, *words[1:]])
         result = []
@@ -243,8 +249,14 @@ class Clone:
         assert result[1] in (0, 3), result[0]
         return said + result[0]
 
+    def options(self, words): # those that its --help lists
+        said = self.here(lambda: print(fixtures.run_here([words[1], '--help'])[0]))
+        assert [w for w in words if w.startswith('--') and w not in said] == []
+        return said
+
     def module(self, words): # python -m
         if self.long: return self.process([sys.executable, '-m', *words])
+        self.run('python data_prep/mug.py FOLDER')
         return self.here(lambda: importlib.import_module(words[0]).main(words[1:]))
 
     def make(self, words): return self.process(['make', '-n', *words[1:]])

@@ -210,7 +210,8 @@ def encoded(path,                  # its folder is made
         if aspect: s.codec_context.sample_aspect_ratio = aspect
         if times is not None: s.codec_context.time_base = Fraction(1, 1000)
         for i, frame in enumerate(frames):
-            v = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgba' if frame.shape[-1] == 4 else 'rgb24')
+            layout = 'rgba' if frame.shape[-1] == 4 else 'rgb24'
+            v = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=layout)
             if times is not None: v.pts, v.time_base = int(times[i]), Fraction(1, 1000)
             f.mux(s.encode(v))
         f.mux(s.encode())

@@ -61,9 +61,9 @@ def few(zoo, tmp_path): # a film with a face, one with half a face, one without
     return tmp_path / 'few'
 
 @pytest.fixture
-def mine(zoo, tmp_path): # two films
+def mine(zoo, tmp_path): # three films
     (tmp_path / 'mine').mkdir()
-    for name in ('good.mp4', 'wall.mp4'): shutil.copy(zoo / name, tmp_path / 'mine')
+    for name in ('good.mp4', 'half.mp4', 'wall.mp4'): shutil.copy(zoo / name, tmp_path / 'mine')
     return tmp_path / 'mine'
 
 REASONS = {
@@ -90,8 +90,8 @@ def test_the_zoo(zoo, tmp_path):
     assert set(found) == set(REASONS), set(found) ^ set(REASONS)
     for name, reason in REASONS.items():
         assert reason in found[name] and str(tmp_path) not in found[name] and str(zoo) not in found[name], found[name]
-    good = ['disguised.mp4', 'good.mp4', 'half.mp4', 'huge.mp4', 'mit Leerzeichen/Großmutter – "1, 2".mp4', 'old.mpg', 'old.ts',
-            'slim.mp4', 'wall.mp4']
+    good = ['disguised.mp4', 'good.mp4', 'half.mp4', 'huge.mp4', 'mit Leerzeichen/Großmutter – "1, 2".mp4', 'old.mpg',
+            'old.ts', 'slim.mp4', 'wall.mp4']
     assert ids(tmp_path / 'out') == good and check(tmp_path / 'out') == []
     labels = {str(label) for data in sides(tmp_path / 'out') for label in data.labels['label']}
     assert labels == {'', 'mit Leerzeichen'}
@@ -149,7 +149,7 @@ def test_a_hole_is_its_own_chunks(tmp_path):
 def test_nothing_of_the_users_is_deleted(mine, tmp_path):
     for out in (mine, tmp_path):
         assert 'name another folder' in program('folder', mine, out, '--overwrite', code=1)
-        assert sorted(p.name for p in mine.iterdir()) == ['good.mp4', 'wall.mp4']
+        assert sorted(p.name for p in mine.iterdir()) == ['good.mp4', 'half.mp4', 'wall.mp4']
 
 def test_a_shot_without_a_face(tmp_path):
     grey = np.full((20, 144, 192, 3), 30, np.uint8)
@@ -164,7 +164,7 @@ def test_check_from_the_terminal(mine, tmp_path):
     def look():
         command = [sys.executable, '-m', 'diffsda.clips', tmp_path / 'out']
         return subprocess.run(command, env=ENV, capture_output=True, text=True)
-    assert look().returncode == 0 and '2 clips' in look().stdout
+    assert look().returncode == 0 and '3 clips' in look().stdout
     shard = tmp_path / 'out/shard_00000.npy'
     b = bytearray(shard.read_bytes())
     b[5000] ^= 1

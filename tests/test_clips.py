@@ -199,3 +199,25 @@ def test_the_benchmark_runs(noise):
     found = benchmark(noise[0], n_frames=8, batch_size=4, rounds=9)
     assert set(found) == {'fraction_of_copy', 'gigabytes_per_second', 'microseconds_per_clip'}
     assert all(v > 0 for v in found.values())
+
+# to other processes, and through a spreadsheet
+
+def drawn_elsewhere(data): return data.draw(np.random.default_rng(0), 4, 5).numpy()
+
+def test_no_frames_travel(tmp_path):
+    import multiprocessing, pickle
+    folder, _ = make(tmp_path / 'd', lengths=(20_000, 25, 30, 35))
+    data = Clips(folder)
+    sent = pickle.dumps(data)
+    assert len(sent) < 20_000 < sum(s.nbytes for s in data.shards) / 100
+    assert torch.equal(pickle.loads(sent).clip(1), data.clip(1))
+    with multiprocessing.get_context('spawn').Pool(1) as pool: there = pool.apply(drawn_elsewhere, (data,))
+    assert (there == drawn_elsewhere(data)).all()
+
+def test_a_table_from_a_spreadsheet(noise):
+    table = noise[0] / 'clips.csv'
+    text = table.read_text()
+    table.write_bytes(b'\xef\xbb\xbf' + text.replace('\n', '\r\n').encode())
+    assert len(Clips(noise[0])) == 3
+    table.write_text(text.replace(',', ';'))
+    assert "separated by ';'; expected commas" in refusal(lambda: Clips(noise[0]))

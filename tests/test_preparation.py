@@ -361,3 +361,81 @@ def test_killed_in_its_last_breath(overwrite, breath, films, tmp_path, monkeypat
     except BadInput as e: assert 'is there already' in str(e)
     assert files(tmp_path / 'out') == files(tmp_path / 'whole')
     assert sorted(f.name for f in tmp_path.iterdir()) == ['out', 'whole']
+
+
+# what lies in a folder, and what of it is named
+
+def copies(folder, *names): # of one short film -> folder
+    film = folder / names[0]
+    write_video(film, scene(performance(0, 0, 10)))
+    for name in names[1:]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(film, folder / name)
+    return folder
+
+def test_each_real_file_once(tmp_path):
+    folder = copies(tmp_path / 'v', *(f'{who}/{k}.mp4' for who in ('ann', 'bob') for k in range(3)))
+    (folder / 'ann/up').symlink_to('..')
+    program('folder', folder, tmp_path / 'out', '--fps', 0, '--size', 16)
+    rows = table(tmp_path / 'out/clips.csv')
+    assert [r['id'] for r in rows] == [f'{who}/{k}.mp4' for who in ('ann', 'bob') for k in range(3)]
+
+def test_labels_with_one_file_each(tmp_path):
+    folder = copies(tmp_path / 'v', *(f'{who}/x.mp4' for who in 'abcdef'))
+    program('folder', folder, tmp_path / 'out', '--size', 16, '--fps', 0)
+    train, test = Clips(tmp_path / 'out'), Clips(tmp_path / 'out', 'test')
+    assert (len(train), len(test)) == (4, 2) and test.pairs(2).static.shape[0] == 2
+
+@pytest.mark.parametrize('n, code', [(1, 3), (2, 3), (3, 0)])
+def test_too_few_to_test_on(n, code, tmp_path):
+    said = program('folder', copies(tmp_path / 'v', *(f'{k}.mp4' for k in range(n))), tmp_path / 'out', '--fps', 0,
+                   '--size', 16, code=code)
+    assert ('to test on, a swap needs 2; add files' in said) == bool(code) and ('train on it' in said) != bool(code)
+
+def test_what_is_not_read_is_named(tmp_path):
+    folder = copies(tmp_path / 'v', '0.mp4', '1.mp4', '2.mp4')
+    for name in ('a.heic', 'b.mp4.part', 'c.xyz', 'd.zip', 'e.wav', '0.srt', 'notes.txt', 'README'):
+        (folder / name).write_bytes(b'x')
+    program('folder', folder, tmp_path / 'out', '--fps', 0, '--size', 16, code=3)
+    found = skipped(tmp_path / 'out')
+    assert sorted(found) == ['a.heic', 'b.mp4.part', 'c.xyz', 'd.zip', 'e.wav']
+    assert 'ffmpeg' in found['a.heic'] and 'did not end' in found['b.mp4.part'] and '--sound' in found['e.wav']
+
+def test_images_of_several_suffixes_are_one_sequence(tmp_path):
+    film = scene(performance(0, 0, 12))
+    for k, frame in enumerate(film): write_images(tmp_path / 'v/s', [frame], f'{k}.{("png", "bmp", "tif")[k % 3]}')
+    copies(tmp_path / 'v', '0.mp4', '1.mp4', '2.mp4')
+    program('folder', tmp_path / 'v', tmp_path / 'out', '--fps', 0, '--size', 32)
+    sides = [Clips(tmp_path / 'out', side) for side in ('train', 'test')]
+    clip = next(c.clip(i) for c in sides for i in range(len(c)) if c.labels['id'][i] == 's')
+    assert (clip.numpy() == cropped(film, None, 32)).all()
+
+def test_a_name_that_is_not_utf8(tmp_path):
+    folder = copies(tmp_path / 'v', '0.mp4', '1.mp4', '2.mp4')
+    write_images(folder / 'pics', scene(performance(0, 0, 9)), '{}.png')
+    with open(os.fsencode(folder / 'pics') + b'/4\xe4.jpg', 'wb') as f: f.write(b'damaged')
+    ascii_only = ENV | {'LC_ALL': 'C', 'PYTHONIOENCODING': 'ascii'}
+    command = [sys.executable, root / 'data_prep/folder.py', folder, '--out', tmp_path / 'out', '--fps', '0']
+    done = subprocess.run(command, env=ascii_only, capture_output=True, text=True)
+    assert done.returncode == 3 and 'Traceback' not in done.stderr, done.stderr
+    assert list(skipped(tmp_path / 'out')) == ['pics'] and '4\\udce4.jpg' in skipped(tmp_path / 'out')['pics']
+
+def test_films_that_never_change(tmp_path):
+    for k in range(3): write_video(tmp_path / f'v/{k}.mp4', np.zeros((10, 64, 64, 3), np.uint8))
+    said = program('folder', tmp_path / 'v', tmp_path / 'out', '--fps', 0, '--size', 16, code=3)
+    assert 'all frames show the same' in said
+    assert 'nothing to learn' in refusal(lambda: Clips(tmp_path / 'out').normalisation)
+
+def test_a_file_for_a_folder(tmp_path):
+    film = copies(tmp_path / 'v', '0.mp4') / '0.mp4'
+    assert f'name the folder that holds it: {film.parent}' in program('folder', film, tmp_path / 'out', code=1)
+
+def test_taichi_in_another_container(tmp_path):
+    folder = made.make_taichi(tmp_path / 'files')
+    chunks = [scene(performance(0, k, 24), at=(20 + 50 * k, 30)) for k in (0, 1)]
+    write_video(folder / 'u6rJiF-gPx8.mkv', np.concatenate(chunks))
+    (folder / 'u6rJiF-gPx8.mp4').unlink()
+    (folder / '_L745tFFmCQ.mp4').rename(folder / '_L745tFFmCQ.mp4.part')
+    program('taichi_hd', folder, tmp_path / 'out', '--size', 16, code=3)
+    assert read_info(tmp_path / 'out')['clips'] == 2
+    assert all('but _L745tFFmCQ.mp4.part is' in reason for reason in skipped(tmp_path / 'out').values())

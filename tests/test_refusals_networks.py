@@ -33,3 +33,9 @@ def test_frames_that_are_other_vectors(network, shape):
 def test_static_pooling(pooling):
     said = refusal(lambda: SequenceEncoder(nn.Identity(), 2, 2, 4, static_pooling=pooling))
     assert said == f"static_pooling: {pooling!r}; expected 'last' or 'mean'"
+
+@pytest.mark.parametrize('levels, factors', [(1, 2), (2, 1), (3, 2)])
+def test_nothing_is_broadcast_over_the_frames(levels, factors):
+    network = MLP(24, 3, base=8, mults=(2,))
+    said = refusal(lambda: network(torch.rand(2, 24), torch.zeros(levels), torch.zeros(factors, 3)))
+    assert said.startswith(f'frames, noise levels and factors: 2, {levels} and {factors}; expected equally many')

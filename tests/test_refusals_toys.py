@@ -43,8 +43,37 @@ def test_factors_of_a_voice():
 
 def test_vowels(vowels):
     refused("split: 'valid'; expected 'train' or 'test'", Vowels, 'valid')
-    refused('n_clips: 0; expected 1 or more', Vowels, n_clips=0)
+    refused('n_clips: 0; expected a whole number above 0', Vowels, n_clips=0)
     refused('n_frames: 40; expected 68 or more', Vowels, n_clips=4, clip_len=40)
     refused('n_frames: 200; expected 1 to 102', vowels.draw, np.random.default_rng(0), 2, 200)
     refused('n_frames: 200; expected 1 to 102', vowels.pairs, 2, n_frames=200)
     refused('pairs: all clips are of one speaker', Vowels(n_clips=4).pairs, 2)
+
+BAD_COUNTS = 0, -1, 2.5, True, '2', float('nan') # 0 meant all, or the usual number, without a word
+
+def test_counts_that_cannot_be(faces, vowels):
+    for n in BAD_COUNTS:
+        for data in (CartoonFaces, Vowels): refused('n_clips: ', data, 'test', n_clips=n)
+        refused('size: ', CartoonFaces, 'test', n_clips=2, size=n)
+        refused('clips_per_identity: ', CartoonFaces, 'test', n_clips=2, clips_per_identity=n)
+        for data in (faces, vowels):
+            refused('n: ', data.pairs, n)
+            refused('n_frames: ', data.pairs, 2, n)
+            refused('n_frames: ', data.clip, 0, n)
+            refused('n_frames: ', data.draw, np.random.default_rng(0), 2, n)
+    for seed in (-1, 1.5, '0'):
+        refused('seed: ', CartoonFaces, 'test', n_clips=2, seed=seed)
+        refused('seed: ', faces.pairs, 2, seed=seed)
+
+def test_whole_numbers_of_other_types(faces):
+    plain = faces.pairs(2, 4)
+    for n, t in ((2., 4.), (np.int64(2), torch.tensor(4))): assert torch.equal(faces.pairs(n, t).truth, plain.truth)
+    again = CartoonFaces('test', n_clips=4., clip_len=np.int32(8), size=16., seed=torch.tensor(0))
+    assert torch.equal(again.frames, faces.frames)
+
+def test_voices_of_other_types():
+    who, said = torch.rand(2, 4), torch.rand(2, 9, 4)
+    plain = speak(who, said)
+    for a, b in ((who.numpy(), said.numpy()), (who.double(), said.double()), (who.tolist(), said.tolist())):
+        assert torch.equal(speak(a, b), plain)
+    for act in (speak, synthesise): refused('static: values that are not finite', act, who * float('nan'), said)

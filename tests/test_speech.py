@@ -330,3 +330,32 @@ def test_real_fsdd():
     ds = Speech('fsdd', folder, 'test', per_speaker=20)
     assert len(ds) == 120 and not ds.skipped
     assert Counter(what.split(':')[0] for _, what in ds.notes)['resampled from 8000 Hz'] == 120
+
+
+# floats on another scale, and sounds that only PyAV reads
+
+@pytest.mark.parametrize('bits', [16, 24, 32])
+def test_floats_on_the_scale_of_integers(tmp_path, bits):
+    path, notes = write(tmp_path/'a.wav', sound * (2 ** (bits - 1) - 1), subtype='FLOAT'), []
+    assert np.abs(read_sound(path, notes).numpy() - sound).max() < 1e-4
+    assert notes == [(path, f'on the scale of {bits} bit integers: divided by {2 ** (bits - 1)}')]
+
+def test_floats_on_no_known_scale(tmp_path):
+    with pytest.raises(BadInput, match='a.wav: its samples rise to 50.*divide them'):
+        read_sound(write(tmp_path/'a.wav', sound * 100, subtype='FLOAT'))
+
+@pytest.mark.parametrize('suffix', ['m4a', 'mka'])
+def test_sounds_by_pyav(tmp_path, suffix):
+    import av
+    path = tmp_path/f'a.{suffix}'
+    with av.open(str(path), 'w') as f:
+        s = f.add_stream('aac', rate=RATE, layout='mono')
+        a = av.AudioFrame.from_ndarray(sound[None].astype('float32'), format='fltp', layout='mono')
+        a.sample_rate = RATE
+        f.mux(s.encode(a)); f.mux(s.encode(None))
+    x = read_sound(path).numpy()
+    fit = np.correlate(x, sound.astype('float32'), 'full').max() / np.sqrt((x ** 2).sum() * (sound ** 2).sum())
+    assert fit > .98 and len(sound) <= len(x) <= len(sound) + 2048
+    path.write_bytes(path.read_bytes()[:-6000])
+    said = 'a.*(truncated|not a recording that can be read).*fetch it again'
+    with pytest.raises(BadInput, match=said): read_sound(path)

@@ -1,5 +1,5 @@
 """Runs as a user starts them: from a terminal, through papermill, stopped, in two processes, refused."""
-import json, os, signal, subprocess, sys, time
+import json, os, re, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 import pytest, torch
@@ -76,11 +76,11 @@ def show(e):
 experiment.Experiment.train = lambda e: e.trainer.fit() and show(e)
 experiment.main()
 ''')
-    torchrun = (sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', '--no-python', '--')
+    torchrun = (sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2')
     run = tmp_path / 'run'
     given = {**tiny, 'n_clips': 8, 'run': run, 'steps': 2, 'checkpoint_every': 2, 'base': 8, 'hidden': 8}
-    said, code = finish(start(*torchrun, sys.executable, str(script), *options(given)))
-    ranks = sorted(line for line in said.splitlines() if line.startswith('rank '))
+    said, code = finish(start(*torchrun, '--no-python', '--', sys.executable, str(script), *options(given)))
+    ranks = sorted(re.findall(r'rank \d of \d: \S+ \S+', said))
     assert code == 0 and [r[:11] for r in ranks] == ['rank 0 of 2', 'rank 1 of 2'], said
     (weights0, batch0), (weights1, batch1) = (r.split(': ')[1].split() for r in ranks)
     assert weights0 == weights1 and batch0 != batch1

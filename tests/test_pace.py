@@ -1,0 +1,66 @@
+"""How fast this machine is, how many threads serve, and whether a run was long enough."""
+import json, time
+from pathlib import Path
+import pytest, torch
+from diffsda.experiment import Experiment
+from diffsda.pace import FIRST_SWAP, choose_threads, first_swap, forecast, seconds_per_step, thread_counts, verdict
+from diffsda.presets import PRESETS
+from diffsda.settings import Settings, configure
+
+def test_the_median_of_a_few_steps():
+    slow_once = iter([.2, .01, .01, .1, .01, .01] + [.01] * 9)   # the first is not counted, one is disturbed
+    assert .01 <= seconds_per_step(lambda: time.sleep(next(slow_once)), seconds=.1) < .03
+
+@pytest.mark.parametrize('speed, best', [({4: .005, 2: .01, 1: .02}, 4), ({4: .03, 2: .005, 1: .01}, 2),
+                                         ({4: .08, 2: .03, 1: .005}, 1)], ids=['free', 'half busy', 'busy'])
+def test_the_fastest_number_of_threads_is_kept(speed, best):
+    now = []
+    measured = choose_threads(lambda: time.sleep(speed[now[-1]]), [4, 2, 1], now.append)
+    assert now[-1] == best and min(measured, key=measured.get) == best
+
+def test_numbers_of_threads_to_try():
+    assert [thread_counts(n) for n in (1, 2, 6, 16)] == [[1], [2, 1], [6, 3, 1], [16, 8, 4, 2, 1]]
+
+def test_forecasts():
+    assert forecast(.1, 300, 5000, 40) == ('a first recognisable swap on data like these: about 300 steps, 30 seconds '
+        'here; this run: 5,000 steps, about 8 minutes (stops after 40 minutes at the latest)')
+    busy = forecast(4., 300, 5000, 40)   # 600 steps in 40 minutes
+    assert 'about 300 steps, 20 minutes here' in busy and 'would take 5.6 hours' in busy
+    assert 'stops after 40 minutes, at about 600 steps; go on with resume' in busy
+    assert forecast(.1, 300, 0, 8).endswith('this run: 8 minutes, about 4,800 steps')
+    assert forecast(.1, 300, 5000, 0, done=4400).endswith('this run: 5,000 steps, about 60 seconds')
+
+def test_the_demo_on_a_busy_machine_is_not_called_a_result():
+    "111 steps in eight minutes, as it happened: coloured noise."
+    said = verdict(111, 300, 1.21, per_step=4.)
+    assert not said['enough'] and said['note'].startswith('NOT TRAINED ENOUGH: 111 steps were trained')
+    assert 'steps=300 (about 13 minutes more)' in said['note']
+    assert verdict(5000, 300, .33) == verdict(300, 300) == dict(enough=True, note='')
+    assert not verdict(299, 300)['enough'] and not verdict(5000, 300, .76)['enough']
+
+def test_every_preset_has_a_mark_and_a_budget_in_steps():
+    for name, preset in PRESETS.items():
+        assert first_swap(preset.model.frame, name) in FIRST_SWAP.values()
+        train = preset.train
+        assert 'epochs' in train or (train['steps'] > 0 and train['minutes'] > 0), name
+
+def test_a_given_budget_replaces_that_of_the_preset():
+    def budget(**given):
+        train = configure(Settings(**given))[1]
+        return train['steps'], train['minutes']
+    assert budget() == (5000, 40.) and budget(steps=7) == (7, 0.) and budget(minutes=3.) == (0, 3.)
+
+def test_a_run_that_was_too_short_says_so(tmp_path, capsys):
+    settings = Settings(n_clips=12, pairs=2, batch_size=2, n_frames=2, steps=2, run=str(tmp_path / 'run'))
+    experiment = Experiment(settings, verbose=False)
+    before = [b.clone() for b in experiment.model.buffers()]
+    experiment.set_pace()   # measures real steps, and leaves nothing of them
+    assert all(torch.equal(a, b) for a, b in zip(before, experiment.model.buffers()))
+    assert all(p.grad is None for p in experiment.model.parameters())
+    experiment.train().measure(verbose=False)
+    experiment.summary()
+    left = json.loads((tmp_path / 'run/metrics.json').read_text())
+    assert left['enough'] is False and 'NOT TRAINED ENOUGH: 2 steps' in left['note']
+    assert left['note'] in capsys.readouterr().out
+    pace = json.loads((tmp_path / 'run/run.json').read_text())['pace']
+    assert pace['first_swap'] == 300 and pace['seconds_per_step'] > 0 and pace['threads'] >= 1
