@@ -47,15 +47,18 @@ def choose_threads(step,  # one step of training
 
 # %% ../nbs/44_pace.ipynb #440012
 RECOGNISABLE = .75 # swap error, as a fraction of the better copy
-FIRST_SWAP = {'cartoon': 300, 'vowels': 300} # preset -> steps until a swap is recognisable
+FIRST_SWAP = { # preset -> steps until a swap is recognisable
+    'cartoon': 300, 'vowels': 300, 'sprites': 300,
+    'cartoon64': 1100, # at most: 0.31 was reached after so many
+    'librispeech': 500} # the error rate of s stays below that of the mean spectrum
 
 def first_swap(frame, # of the model: (c, h, w) of images, (f,) of sound
                preset='', # its name
               ):      # steps
     "About how many steps a first recognisable swap takes; of unknown presets, as the nearest one."
     if preset in FIRST_SWAP: return FIRST_SWAP[preset]
-    if len(frame) == 1: return FIRST_SWAP['vowels']
-    return FIRST_SWAP['cartoon']
+    if len(frame) == 1: return FIRST_SWAP['librispeech']
+    return FIRST_SWAP['cartoon' if frame[-1] <= 32 else 'cartoon64']
 
 def lasting(seconds, # a number
            ):        # str, for people

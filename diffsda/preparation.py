@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
 from .clips import DTYPES, ShardWriter, any_terminal, finish, moments, never_changes, read_info, readable
-from .files import expanded, mend_of, reason_of, write_json
+from .files import expanded, locked, mend_of, reason_of, write_json
 from .factors import BadInput, refuse
 from .speech import SOUNDS
 from .video import IMAGES, VIDEOS, Video, detector
@@ -343,10 +343,8 @@ def in_sentences(part,     # Path of the unfinished folder
                  doubtful, # function: () -> list of paths of sources that are not done
                 ):
     "Raises BadInput for what can happen to a preparation."
-    from filelock import Timeout
     kept, again = 'Finished shards are kept', 'start the same command again'
     try: yield
-    except Timeout: refuse(part, 'another preparation is at work there', '', 'wait for it, or stop it')
     except BrokenProcessPool:
         found = 'killed for memory, or a decoder crashed on one of the sources it was at'
         suspects = f'if it dies again, the culprit is among {", ".join(doubtful())[:300]}'
@@ -413,7 +411,6 @@ def prepare(sources, # list of Source
             verbose=True,    # show a progress bar
            ) -> dict:        # dataset.json
     "Read every source into a prepared dataset, or go on with one that was interrupted."
-    from filelock import FileLock
     out = Path(os.path.realpath(expanded(out)))
     part, old = out.with_name(f'{out.name}.part'), out.with_name(f'{out.name}.old')
     check_target(out, old, overwrite)
@@ -421,8 +418,8 @@ def prepare(sources, # list of Source
     plan, parts = plan_of(sources, info, least), groups(sources)
     def todo(): return [k for k in range(len(parts)) if not note_of(part, k)]
     with in_sentences(part, lambda: [s.path for k in todo() for s in parts[k][:2]]):
-        (part / 'done').mkdir(parents=True, exist_ok=True)
-        with FileLock(part / '.lock', timeout=5):
+        with locked(part, 'preparation', patience=5): # workers of a killed one may hold it for a moment
+            (part / 'done').mkdir(exist_ok=True)
             begin(part, plan, overwrite)
             if not (part / 'dataset.json').exists():
                 kind = tuple(info['frame']), DTYPES[info['modality']]
@@ -538,7 +535,10 @@ def check_options(args,   # of `parser`
                   source, # where the dataset comes from
                  ):
     "Raises BadInput for options that cannot be meant."
-    if not folder.exists(): refuse(folder, 'there is no such folder', '', source)
+    if not folder.exists():
+        found = 'a link that leads nowhere' if folder.is_symlink() else 'there is no such folder'
+        whence = '' if source == 'own files' else f'; they come from {source}'
+        refuse(folder, found, '', f'mend its name, or put the files there{whence}')
     if not folder.is_dir(): refuse(folder, 'a file', 'a folder', f'name the folder that holds it: {folder.parent}')
     if folder.is_relative_to(out) or Path(os.path.realpath(folder)).is_relative_to(out):
         refuse(f'--out {out}', 'the files of the dataset lie there', '', 'name another folder')

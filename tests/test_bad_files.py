@@ -78,7 +78,7 @@ REASONS = {
     'jpegs': '7.jpg: not a whole image',
     'sizes': '192x100 pixels, the first image',
     'words': '3.jpg: not a whole image',
-    'dangling.mp4': 'a link to',
+    'dangling.mp4': 'where nothing is; mend it, or take it away',
 }
 
 def sides(folder): return [Clips(folder, s) for s in read_info(folder)['splits']]
@@ -231,7 +231,8 @@ def test_where_it_is_to_go(few, tmp_path):
     (tmp_path / 'file').write_bytes(b'')
     assert 'cannot be written' in said(tmp_path / 'file/out')
     assert 'cannot be written' in said('/proc/diffsda') # a target that is read-only, also to root
-    assert 'there is no such folder' in program('folder', tmp_path / 'nowhere', tmp_path / 'out', code=1)
+    assert 'there is no such folder; mend its name' in program('folder', tmp_path / 'nowhere', tmp_path / 'out', code=1)
+    assert 'they come from MUG: https://mug' in program('mug', tmp_path / 'nowhere', tmp_path / 'out', code=1)
     assert 'size of 8 or more' in said(tmp_path / 'out', '--size', 4)
     assert 'letters, digits and _' in said(tmp_path / 'out', '--name', 'my/films')
 

@@ -60,8 +60,10 @@ def test_the_data_of_a_run_are_remembered(tmp_path):
     assert located('nowhere/at/all', run) == 'nowhere/at/all'
 
 def test_a_folder_without_settings(tmp_path):
-    assert recorded(tmp_path) == {} and recorded(CARTOON) == {}     # the second was made by a script of its own
-    assert data_settings(CARTOON)['dataset'] == data_settings(tmp_path)['dataset'] == 'cartoon'
+    assert recorded(tmp_path) == {} and recorded(CARTOON) == {'dataset': 'cartoon'} # metrics.json of a script
+    assert data_settings(CARTOON)['dataset'] == 'cartoon'
+    assert "dataset='cartoon'" in refusal(lambda: data_settings(tmp_path))
+    assert data_settings(tmp_path, dataset='cartoon')['dataset'] == 'cartoon'
     for text in ('{', '[]', '{"settings": 3}'):
         (tmp_path / 'run.json').write_text(text)
         assert 'run.json' in refusal(lambda: recorded(tmp_path))
@@ -189,7 +191,7 @@ def test_mistakes_are_said(session, tmp_path, opened, started, monkeypatch):
     (('sound',), 'checkpoints/librispeech', {}),
     (('one clip or more',), 'checkpoints/cartoon64', dict(n=0)),
     (('works on pixels',), 'checkpoints/cartoon64', dict(first_stage='nope')),
-    (('unknown setting',), 'checkpoints/cartoon64', dict(prior=str(CARTOON))),
+    (('the folder of a DiffSDA',), 'checkpoints/cartoon64', dict(prior=str(CARTOON))),
     (('8 frames', 'n_frames=5'), 'checkpoints/cartoon64', dict(n_frames=5))])
 def test_it_says_why_it_cannot_start(words, model, options):
     said = explore(root / model, **options).value

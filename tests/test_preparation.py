@@ -145,7 +145,7 @@ def test_voxceleb_to_latents(tmp_path, monkeypatch):
     assert 'belongs to the first stage' in again(first_stage=str(tmp_path / 'other'))
     assert 'no config.json' in again(first_stage=str(tmp_path / 'none'))
     others = str(encode_latents(tmp_path / 'vox', tmp_path / 'others', tmp_path / 'other'))
-    assert 'first_stage: ' in again(data_dir=others)
+    assert 'the data changed since' in again(data_dir=others)
     elsewhere = dict(run=str(tmp_path / 'new'), start=str(tmp_path / 'run'), resume=False)
     assert 'of latents of the first stage' in again(data_dir=others, **elsewhere)
     for preset in ('voxceleb', 'celebv_hq'): # the paper's, at full size: a step on these latents

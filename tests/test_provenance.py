@@ -1,4 +1,4 @@
-"""What is derived knows what it was made from: latents, priors, components, judges; and nothing stale is used in silence."""
+"""What is derived knows what it was made from: latents, priors, components, judges; nothing stale is used in silence."""
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -6,8 +6,16 @@ import numpy as np
 import pytest, torch
 from diffsda.clips import ShardWriter, finish, moments, read_info
 from diffsda.datasets import find_prepared, open_dataset, say
-from diffsda.factors import BadInput, refusal
+from diffsda.explorer import explore, open_session
+from diffsda.factors import BadInput, Factors, refusal
+from diffsda.files import fingerprint
+from diffsda.judge import Judge, JudgeConfig
+from diffsda.model import DiffSDA
+from diffsda.presets import ModelConfig
+from diffsda.prior import Prior, make_prior
 from diffsda.settings import configure, read_settings
+from diffsda.training import data_facts
+from diffsda.traversal import fit_components, load_components, save_components
 
 root = Path(__file__).resolve().parents[1]
 SIDES = ('train', 'train', 'test', 'test')
@@ -79,3 +87,107 @@ def test_latents_without_their_images_and_names_alike(mine, tmp_path):
     prepare(tmp_path / 'data/a', 'a', (3, 8, 8))
     both = prepare(tmp_path / 'data/a_latents', 'a_latents', (3, 16, 16), seed=2)              # images of such a name
     assert find_prepared('a') == both
+
+
+# priors, components, judges
+
+TINY = ModelConfig(frame=(3, 16, 16), base=16, mults=(1, 2), n_res=1, attn=(), patch=8, hidden=16, s_dim=4, d_dim=2,
+                   enc_base=16, enc_mults=(1, 1), enc_attn=(), n_steps=2)
+def tiny_model(): return DiffSDA(TINY).eval()
+
+@pytest.fixture(scope='module')
+def family(tmp_path_factory):
+    "Two models, a prior of the first, and its components in a file."
+    torch.manual_seed(0)
+    model, other = tiny_model(), tiny_model()
+    prior = make_prior(model, Factors(torch.randn(20, 4), torch.randn(20, 8, 2)), hidden=8, T=20, n_steps=2)
+    path = tmp_path_factory.mktemp('family') / 'components.safetensors'
+    save_components(fit_components(model, prior, n=40, k=2), path, fingerprint(model), fingerprint(prior))
+    return model, other, prior, path
+
+def test_a_prior_of_another_model(family):
+    model, other, prior, path = family
+    assert model.generate(prior, 1).shape == (1, 8, 3, 16, 16)
+    for act in (lambda: other.generate(prior, 1), lambda: other.resample(prior, torch.rand(1, 8, 3, 16, 16)),
+                lambda: fit_components(other, prior, n=40)):
+        said = refusal(act)
+        assert 'another model' in said and prior.config.encoder in said and fingerprint(other) in said
+
+def test_components_of_another_prior_or_model(family):
+    model, other, prior, path = family
+    found = load_components(path, model, prior)
+    assert len(found['static']) == 2
+    again = make_prior(model, Factors(torch.randn(20, 4), torch.randn(20, 8, 2)), hidden=8, T=20, n_steps=2)
+    assert 'components of another model' in refusal(lambda: load_components(path, other))
+    assert 'components of another prior' in refusal(lambda: load_components(path, model, again))
+
+def test_a_judge_of_other_labels(tmp_path):
+    there = root / 'checkpoints/cartoon_judge'
+    about = json.loads((there / 'config.json').read_text())
+    (tmp_path / 'model.safetensors').symlink_to(there / 'model.safetensors')
+    for labels in ('hair: red, black', '; '.join(reversed(JudgeConfig().labels.split('; ')))):
+        (tmp_path / 'config.json').write_text(json.dumps(about | dict(labels=labels)))
+        assert 'the judge was trained on others' in refusal(lambda: Judge.from_pretrained(tmp_path))
+
+def test_folders_of_another_kind(family, tmp_path):
+    model, other, prior, path = family
+    prior.save_pretrained(tmp_path / 'prior')
+    model.save_pretrained(tmp_path / 'model')
+    for kind, cls, folder in (('prior', DiffSDA, tmp_path / 'prior'), ('DiffSDA', Prior, tmp_path / 'model'),
+                              ('judge', DiffSDA, root / 'checkpoints/cartoon_judge'),
+                              ('first stage', DiffSDA, root / 'checkpoints/cartoon_vq')):
+        said = refusal(lambda: cls.from_pretrained(folder))
+        assert f'the folder of a {kind}' in said and 'load it with' in said
+
+
+# the explorer shows the clips of the run
+
+@pytest.fixture
+def run(family, tmp_path, monkeypatch):
+    "runs/own, trained on data/own from this folder."
+    monkeypatch.chdir(tmp_path)
+    data = prepare(tmp_path / 'data/own', 'own', (3, 16, 16), sides=('train',) * 3 + ('test',) * 3)
+    folder = tmp_path / 'runs/own'
+    family[0].save_pretrained(folder)
+    facts = {k: v for k, v in data_facts(open_dataset('own', 'train', data)).items() if k != 'sample'}
+    (folder / 'run.json').write_text(json.dumps(dict(settings=dict(dataset='own', data_dir='data/own'), data=facts)))
+    return folder
+
+@pytest.fixture
+def own(run, family): # the same, with a prior and its components
+    family[2].save_pretrained(f'{run}_prior')
+    (Path(f'{run}_prior') / 'components.safetensors').write_bytes(family[3].read_bytes())
+    return run
+
+def test_the_explorer_shows_the_data_of_the_run(own, tmp_path, monkeypatch):
+    (tmp_path / 'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    test = open_dataset('own', 'test', tmp_path / 'data/own')
+    session = open_session('../runs/own')
+    assert len(session.clips) == 3 and torch.equal(session.clips[2], test.clip(2, 8))
+    assert fingerprint(session.prior) == fingerprint(Prior.from_pretrained(f'{own}_prior'))
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert torch.equal(open_session('~/runs/own').clips, session.clips)
+
+def test_the_explorer_refuses_data_that_changed_or_moved(own, tmp_path):
+    data = tmp_path / 'data/own'
+    prepare(data, 'own', (3, 16, 16), seed=1, sides=('train',) * 3 + ('test',) * 3)
+    said = refusal(lambda: open_session(own))
+    assert 'have changed' in said and "data_dir='data/own'" in said
+    assert len(open_session(own, data_dir=data).clips) == 3                                   # as the sentence says
+    data.rename(tmp_path / 'moved')
+    assert 'data lay in data/own' in refusal(lambda: open_session(own))
+    assert len(open_session(own, data_dir=tmp_path / 'moved').clips) == 3
+
+def test_the_explorer_refuses_a_model_that_does_not_say_its_data(own):
+    (own / 'run.json').unlink()
+    said = refusal(lambda: open_session(own))
+    assert 'on which data it was trained' in said and 'runs/own' in said
+    assert 'on which data' in explore(own).value
+    assert len(open_session(own, dataset='own').clips) == 3
+
+def test_the_explorer_refuses_components_of_another_prior(own, family):
+    torch.manual_seed(3)
+    again = make_prior(family[0], Factors(torch.randn(20, 4), torch.randn(20, 8, 2)), hidden=8, T=20, n_steps=2)
+    again.save_pretrained(f'{own}_prior')
+    assert 'components of another prior' in refusal(lambda: open_session(own))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fastcore.docments import docments
 from diffsda.experiment import main, make_parser
-from diffsda.factors import refusal
+from diffsda.factors import BadInput, refusal
 from diffsda.presets import PRESETS
 from diffsda.settings import (CHOICES, GROUPS, ModelSettings, Settings, TrainSettings, configure, kind_of,
                               notebook_settings, preset_of, read_settings, refuse_unknown, since)
@@ -156,3 +156,20 @@ def test_the_guard_of_other_notebooks():
     assert "'rnu': it does not exist; The parameters are run, out" in said
     said = refusal(lambda: refuse_unknown(dict(json=json), dict(json=3, run=''), 'run')) # the name of an import
     assert "'json': it does not exist" in said
+
+@pytest.mark.parametrize('given, value', [(dict(lr='1e-3'), .001), (dict(steps='8'), 8), (dict(minutes='5'), 5.)])
+def test_numbers_that_yaml_takes_for_a_text(given, value):
+    (name, _), = given.items()
+    found = getattr(read_settings(given), name)
+    assert found == value and type(found) is type(value)
+
+@pytest.mark.parametrize('given', [dict(steps='8.5'), dict(steps='many'), dict(lr='nan'), dict(lr='1e-3x')])
+def test_texts_that_are_no_such_number(given):
+    with pytest.raises(BadInput, match=next(iter(given))): read_settings(given)
+
+def test_the_home_folder_in_paths(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    given = dict(run='~/runs/x', start='~/a', data_dir='~/b', first_stage='')
+    found = read_settings(given)
+    assert (found.run, found.start, found.data_dir) == tuple(f'{tmp_path}/{p}' for p in ('runs/x', 'a', 'b'))
+    assert found.first_stage == ''
