@@ -324,7 +324,7 @@ def verdict(self:Experiment):
     m = self.metrics
     copy = min(m['copy_static_mse'], m['copy_dynamic_mse']) if 'swap_mse' in m else 0.
     of_copy = m['swap_mse'] / copy if copy else None
-    return verdict(self.trainer.step, self.first_swap, of_copy, self.pace.get('seconds_per_step', 0.))
+    return verdict(self.trainer.step, self.first_swap, of_copy)
 
 # %% ../nbs/65_experiment.ipynb #650034
 @patch

@@ -88,17 +88,15 @@ def forecast(per_step, # seconds
 def verdict(steps,       # that were trained
             first,       # steps until a swap is recognisable
             of_copy=None, # swap error, as a fraction of the better copy; None: the right answer is not known
-            per_step=0., # seconds; 0: not measured
            ):            # dict: enough, note
     "Whether this run may be judged by its pictures. The note is '' if it may."
     if of_copy is None: enough, why = steps >= first, f'{steps:,} steps were trained'
     else: enough, why = of_copy < RECOGNISABLE, f'{steps:,} steps were trained and a swap has {of_copy:.2f} of the copy'
     if enough: return dict(enough=True, note='')
     more = max(first, 2 * steps)
-    time_left = f' (about {lasting((more - steps) * per_step)} more)' if per_step else ''
     what = f'{why}; a recognisable one needs about {first:,} steps on data like these'
     return dict(enough=False, note=f'NOT TRAINED ENOUGH: {what}. What you see is not a result of the method yet. '
-                                   f'Go on with resume and steps={more}{time_left}')
+                                   f'Go on with resume and steps={more}')
 
 # %% ../nbs/44_pace.ipynb #440019
 def trial_step(trainer, # Trainer
@@ -127,7 +125,9 @@ def set_pace(trainer, # Trainer, before its first step
     threads, cores = torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1
     alone = acc.device.type == 'cpu' and acc.num_processes == 1 and 'OMP_NUM_THREADS' not in os.environ
     if alone and cores > 1:
-        measured = choose_threads(step, thread_counts(cores))
+        tries = thread_counts(cores)
+        if trainer.threads in tries: tries = [trainer.threads] # another number would round differently
+        measured = choose_threads(step, tries)
         threads, per_step = torch.get_num_threads(), min(measured.values())
         each = ', '.join(f'{n} thread{"s" * (n > 1)}: {t:.2g} s a step' for n, t in measured.items())
         if say: say(f'{each}; training with {threads}')

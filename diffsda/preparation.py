@@ -81,11 +81,14 @@ def left_over(folder,   # Path that was looked through
     def is_taken(p): return p in taken or (p.parent in taken and p.suffix.lower() in IMAGES)
     lost = [(p, why(p)) for p in files if not is_taken(p)]
     again = [p for p, reason in left_out if reason.startswith(('the same as', 'a link to a folder above'))]
-    if again: print(f'{len(again)} links lead to what is read under its own name, for example {again[0]}', file=sys.stderr)
+    if again:
+        said = f'{len(again)} links lead to what is read under its own name, for example {again[0]}'
+        print(said, file=sys.stderr)
     lost += [(p, f'{reason}; mend it, or take it away') for p, reason in left_out
              if p not in again and p.suffix.lower() not in COMPANIONS]
     return [Source(p.relative_to(folder).as_posix(), str(p), refused=f'{p}: {reason}') for p, reason in lost if reason]
 
+# %% ../nbs/38_preparation.ipynb #380113
 def videos_of(folder): # Path -> dict: name without suffix -> Path of the video; mp4 is preferred
     "The videos that lie in a folder, whatever container they are in."
     inside = sorted(folder.iterdir(), key=lambda p: (p.suffix != '.mp4', p.name)) if folder.is_dir() else []

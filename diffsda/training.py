@@ -278,6 +278,7 @@ class Trainer:
         self.step, self.elapsed, self.loading = 0, 0., []  # loading: (seconds waited for data, seconds) of each row
         self.loss, self.logged = 0., 0                     # sum of the losses since the last row, and its step
         self.noticed, self.stop_signal = None, None        # a signal that came; one that all processes know of
+        self.threads = 0                                   # with which the run began; 0: it begins now
         self.lock, self.depth, self.stamp = None, 0, ''    # of the folder, see `holding`; '' is not looked yet
         self.csv = CSVTracker(self.out / 'metrics.csv')
         self.accelerator = accelerate(config, self.out, [self.csv] + ['tensorboard'] * is_tensorboard_available())
@@ -456,7 +457,7 @@ def save(self:Trainer):
     c, model, scaler = self.config, self.unwrapped_model, self.accelerator.scaler
     state = dict(format=FORMAT, step=self.step, elapsed=self.elapsed, loss=float(self.loss), logged=self.logged,
                  seed=c.seed, batch_size=c.batch_size, n_frames=c.n_frames, data=self.data,
-                 processes=self.accelerator.num_processes, torch=str(torch.__version__),
+                 processes=self.accelerator.num_processes, threads=torch.get_num_threads(), torch=str(torch.__version__),
                  model_config=asdict(model.config), model=model.state_dict(), ema=self.ema.module.state_dict(),
                  optimizer=self.optimizer.state_dict(), scaler=scaler.state_dict() if scaler else None)
     write_checkpoint(self.out / 'checkpoint.pt', state)
@@ -510,7 +511,7 @@ def load_state(self:Trainer, path): # of the checkpoint
     self.ema.module.load_state_dict(state['ema'])
     self.ema.n_averaged.fill_(state['step'])
     self.optimizer.load_state_dict(state['optimizer'])
-    self.step, self.elapsed = state['step'], state['elapsed']
+    self.step, self.elapsed, self.threads = state['step'], state['elapsed'], state.get('threads', 0)
     self.loss, self.logged = state.get('loss', 0.), state.get('logged', self.step)
     lr = self.config.lr * schedule(self.progress, self.step, self.config.warmup) # also where lr is now another
     for group in self.optimizer.param_groups:

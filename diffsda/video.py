@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['VIDEOS', 'CONVERT', 'DAMAGE', 'ONE_EACH', 'PORTION', 'IMAGES', 'RAW', 'check_file', 'opened', 'listening', 'packets',
-           'in_order', 'weaver', 'pulled', 'shown', 'listed', 'length_of', 'check_length', 'times_of', 'Decoder',
-           'turned', 'composed', 'frames_per_portion', 'Video', 'natural_order', 'read_image', 'from_16_bits',
-           'ImageFolder', 'open_frames', 'at_rate', 'square', 'cropped', 'haar_cascade', 'haar', 'detector', 'one_face',
-           'Cuts']
+           'in_order', 'weaver', 'pulled', 'shown', 'listed', 'length_of', 'check_length', 'longest_pause', 'times_of',
+           'Decoder', 'turned', 'composed', 'frames_per_portion', 'Video', 'natural_order', 'read_image',
+           'from_16_bits', 'ImageFolder', 'open_frames', 'at_rate', 'square', 'cropped', 'haar_cascade', 'haar',
+           'detector', 'one_face', 'Cuts']
 
 # %% ../nbs/34_video.ipynb #340003
 import mimetypes, os, re
@@ -29,12 +29,14 @@ def check_file(path): # of a file that should be a video
     with explained(path, 'cannot be opened', 'see whether the link or the folder is broken'), open(path, 'rb') as f:
         if not f.read(1): refuse(path, 'an empty file of 0 bytes', 'a video', 'fetch it again')
 
-def opened(path): # -> PyAV's container and its stream of images; close the container after use
+def opened(path,      # of a video
+           **options, # of FFmpeg
+          ):          # PyAV's container and its stream of images; close the container after use
     "Raises BadInput for a file without images, and for a codec that is not built in."
     import av
     import av.logging as log
     check_file(path)
-    said, local = [], {'protocol_whitelist': 'file'} # a playlist must not lead into the network
+    said, local = [], {'protocol_whitelist': 'file'} | options # a playlist must not lead into the network
     with explained(path, 'not a video that can be read', 'see whether a player shows it; if not, fetch it again'):
         with listening(said, '.', log.WARNING):
             container = av.open(f'file:{os.fspath(path)}', options=local, metadata_errors='replace')
@@ -162,17 +164,24 @@ def check_length(path, stream,
         refuse(path, found, '', 'fetch it again')
 
 # %% ../nbs/34_video.ipynb #340113
+def longest_pause(path): # -> seconds between two frames as they are stored, whatever the edit list says
+    container, stream = opened(path, ignore_editlist='1')
+    with container: stamps = sorted(p.pts for p in container.demux(stream) if p.size and p.pts is not None)
+    return float(max(np.diff(stamps), default=0) * stream.time_base)
+
 def times_of(path,
              stamps, # list of seconds, None where there is no stamp
              rate,   # frames a second, if it is constant; 0: it is not
              length, # seconds for which it lasts, 0: unknown
+             gap=lambda: 0., # function: the longest pause in seconds between frames as they are stored
             ):       # (n,) seconds from the first frame on
     "Raises BadInput for time stamps that are missing or do not ascend, unless the frames fill the length at the rate."
     t, n = np.array(stamps, float), len(stamps)
     missing, back = np.isnan(t), np.flatnonzero(np.diff(t) <= 0)
     if rate and (abs(n - length * rate) < 1.5 if length else missing.all()):
         steps = np.median(np.diff(t)) if n > 1 else np.nan # of a variable rate, the usual step is not the mean
-        over = abs(steps * rate - 1) < .1 and np.ptp(t) + .5 / rate > length > 0 # after a joint of an edit list
+        over = abs(steps * rate - 1) < .1 and np.ptp(t) + .5 / rate > length > 0
+        over = over and gap() < 1.5 / rate # the pause is the joint of an edit list, no frame that stays
         if missing.any() or len(back) or over: return np.arange(n) / rate
     if missing.any(): refuse(path, f'{missing.sum()} of its {n} frames have no time stamp', '', CONVERT)
     for k in back:
@@ -247,7 +256,7 @@ class Video:
             self.stamps = [first.time, *(f.time for f in iter(run.step, None))]
         self.running = run if run.frame else None
         constant = abs(rate - usual) < .01 * rate or set(self.stamps) == {None}
-        self.times = times_of(path, self.stamps, rate if constant else 0, length)
+        self.times = times_of(path, self.stamps, rate if constant else 0, length, lambda: longest_pause(path))
         self.coded, self.convert = (first.height, first.width), VideoReformatter().reformat
         self.look(first, aspect)
 

@@ -1,13 +1,13 @@
 """Every command that the repository prints, and a fresh clone in which it is run on tiny data with a tiny budget."""
-import ast, contextlib, importlib, io, json, os, re, shlex, shutil, subprocess, sys
+import ast, contextlib, importlib, io, json, os, re, shlex, shutil, subprocess, sys, tomllib
 from pathlib import Path
 from typing import NamedTuple
 import fixtures, fixtures_speech, fixtures_video
 
 root = Path(__file__).resolve().parent.parent
 TARGETS = re.findall(r'^([a-z]+):.*##', (root / 'Makefile').read_text(), re.M)
-WORDS = (r'python3? (?:-|\S+\.py)|\w+\.py [A-Z-]|papermill |diffsda-train(?! [a-z])|pip3? install |torchrun |accelerate |'
-         r'voila |jupyter[ -]|tensorboard |git (?:clone|lfs|pull|checkout|config) ?|ffmpeg |ffprobe |pytest|nbdev_\w+|'
+WORDS = (r'python3? (?:-|\S+\.py)|\w+\.py [A-Z-]|papermill \S+\.ipynb|diffsda-train(?! [a-z])|pip3? install |torchrun |'
+         r'accelerate |voila |jupyter[ -]|tensorboard |git (?:clone|lfs|pull|checkout|config) ?|ffmpeg |ffprobe |pytest|nbdev_\w+|'
          r'apt-get |brew |conda |uv |curl |wget |cd [.\w]|'
          rf'export [A-Z]|source \S+/|unzip \S+\.zip|tar -|make (?:{"|".join(TARGETS)})\b')
 BEGINS = rf'(?:[A-Z][A-Z_]+=\S+ )*(?:{WORDS})'
@@ -36,7 +36,8 @@ def texts(source): # of a program -> its strings, an expression in them as {it}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.JoinedStr):
             within |= set(map(id, node.values))
-            yield ''.join(v.value if isinstance(v, ast.Constant) else f'{{{ast.unparse(v.value)}}}' for v in node.values)
+            parts = (v.value if isinstance(v, ast.Constant) else f'{{{ast.unparse(v.value)}}}' for v in node.values)
+            yield ''.join(parts)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in within: yield node.value
 
 def said_in(text): return [m.strip() for m in INSIDE.findall(text)]
@@ -87,7 +88,8 @@ def vq_f8(folder): # -> folder: a first stage with the sizes of LDM's, of few ch
     torch.manual_seed(0)
     blocks = dict(down_block_types=['DownEncoderBlock2D'] * 4, up_block_types=['UpDecoderBlock2D'] * 4)
     sizes = dict(block_out_channels=[8] * 4, layers_per_block=1, norm_num_groups=4)
-    diffusers.VQModel(**blocks, **sizes, latent_channels=4, num_vq_embeddings=16, vq_embed_dim=4).save_pretrained(folder)
+    model = diffusers.VQModel(**blocks, **sizes, latent_channels=4, num_vq_embeddings=16, vq_embed_dim=4)
+    model.save_pretrained(folder)
     return folder
 
 def ckpt(path):
@@ -238,7 +240,8 @@ class Clone:
     def program(self, words):
         if words[1] == '-m': return self.module(words[2:])
         if words[1].endswith('/cartoon.py'): words = [*words, '--train', '3', '--test', '2', '--size', '64']
-        if words[1].startswith('data_prep/') and 'convert' not in words[1]: words = [*words, '--workers', '0', '--overwrite']
+        prepares = words[1].startswith('data_prep/') and 'convert' not in words[1]
+        if prepares: words = [*words, '--workers', '0', '--overwrite']
         assert (self.home / words[1]).is_file()
         if words[1].endswith('convert_first_stage.py'): return '' # tests/test_first_stage.py runs it
         if 'encode' in words[1] and not self.long: return self.options(words)
@@ -260,5 +263,14 @@ class Clone:
         return self.here(lambda: importlib.import_module(words[0]).main(words[1:]))
 
     def make(self, words): return self.process(['make', '-n', *words[1:]])
-    def pip(self, words): return ''
-    def tool(self, words): return ''
+    def pip(self, words):
+        "Its extras are those of pyproject.toml, its files are there."
+        extras = tomllib.loads((self.home / 'pyproject.toml').read_text())['project']['optional-dependencies']
+        for word in words:
+            for name in filter(None, re.sub(r'.*\[|\].*|^[^[]*$', '', word).split(',')): assert name in extras
+        if '-c' in words: assert (self.home / words[words.index('-c') + 1]).is_file()
+        return ''
+
+    def tool(self, words): # a program of the environment
+        assert words[0] in ('jupyter', 'pytest', 'cd', 'export'), f'{words[0]}: not known here; run it, or say why not'
+        return ''

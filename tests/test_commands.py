@@ -9,6 +9,7 @@ COMMANDS = printed()
 ELSEWHERE = { # a command that is not run here, and why; each must be printed somewhere
     r'git (clone|lfs)': 'fetches from a network',
     r'ffmpeg -i IN': 'an external program, with a file of the reader',
+    r'python data_prep/sprites.py FOLDER --fetch': 'fetches from a network',
     r'.*\{': 'what it becomes depends on a run',
     r'(ACCELERATE_USE_CPU=true )?torchrun|accelerate launch': 'two processes: tests/test_training.py',
     r'pip install ': 'installs packages',
@@ -44,3 +45,9 @@ def test_the_promises_are_held():
     table = re.findall(r'`(tests/\w+\.py)::(\w+)`', (root / 'README.md').read_text())
     missing = [f'{file}::{name}' for file, name in table if f'def {name}(' not in (root / file).read_text()]
     assert len(table) == 10 and missing == []
+
+def test_hints_name_options_that_exist(place):
+    "Of sentences that a program fills in, like `encode_latents.py {out} --first_stage {stage}`."
+    hints = [c.text.split() for c in COMMANDS if re.match(r'python data_prep/\w+\.py .*\{', c.text)]
+    assert len(hints) >= 2
+    for words in hints: place.options(words)

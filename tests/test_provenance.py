@@ -1,4 +1,4 @@
-"""What is derived knows what it was made from: latents, priors, components, judges; nothing stale is used in silence."""
+"""Derived data know what they were made from: latents, priors, components, judges. Nothing stale is used in silence."""
 import json
 from dataclasses import asdict
 from pathlib import Path

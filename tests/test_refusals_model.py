@@ -74,7 +74,8 @@ def test_clips_that_are_refused(model, clips, wrong, words):
 
 @pytest.mark.parametrize('kind', [
     lambda c: c.numpy(), lambda c: c.tolist(), lambda c: list(c), lambda c: c.long(),
-    lambda c: c.numpy().astype('uint16'), lambda c: c / 255, lambda c: c.double() / 255, lambda c: c.numpy() / 255, lambda c: (c.numpy() / 255).tolist()])
+    lambda c: c.numpy().astype('uint16'), lambda c: c / 255, lambda c: c.double() / 255, lambda c: c.numpy() / 255,
+    lambda c: (c.numpy() / 255).tolist()])
 def test_inputs_of_other_types_give_the_same(model, clips, kind):
     "What the same bytes give as a tensor, to the bit: factors, noise, reconstruction and swap."
     given, n = kind(clips), dict(n_steps=2)
@@ -119,7 +120,8 @@ def test_options_of_the_sampler_that_are_refused(model, clips, options):
     "By every verb; each was NaN, a wrong picture or a traceback."
     name = next(iter(options))
     verbs = [lambda: model.decode(model.encode(clips), **options),
-             lambda: model.reconstruct(clips, invert=False, **options), lambda: model.swap(clips, clips, invert=False, **options)]
+             lambda: model.reconstruct(clips, invert=False, **options),
+             lambda: model.swap(clips, clips, invert=False, **options)]
     if name in ('n_steps', 'sigma_min', 'sigma_max', 'rho'):
         verbs += [lambda: model.invert(clips, **options), lambda: model.swap(clips, clips, **options)]
     for verb in verbs: assert refusal(verb).startswith(f'{name}: ')

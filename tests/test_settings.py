@@ -139,7 +139,7 @@ def test_presets_by_name():
 
 def test_no_budget_at_all(tmp_path):
     with pytest.raises(SystemExit, match='neither steps nor minutes'):
-        main(['--minutes', '0', '--run', str(tmp_path / 'run')])
+        main(['--steps', '0', '--minutes', '0', '--run', str(tmp_path / 'run')])
 
 
 def test_a_notebook_takes_what_is_new():

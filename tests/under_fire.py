@@ -17,7 +17,8 @@ from diffsda.training import load_checkpoint
 model = replace(presets.PRESETS['cartoon'].model, frame=(3, 16, 16), base=8, mults=(1, 2), n_res=1, patch=2, attn=(),
                 enc_base=8, enc_mults=(1, 2), enc_n_res=1, enc_patch=2, enc_attn=(), hidden=8,
                 s_dim=4, d_dim=2, n_steps=2)
-train = dict(batch_size=2, n_frames=3, steps=20, warmup=3, log_every=4, checkpoint_every=3, sample_every=10)
+train = dict(batch_size=2, n_frames=3, steps=20, minutes=40., warmup=3, log_every=4, checkpoint_every=3,
+             sample_every=10)
 presets.PRESETS['under_fire'] = replace(presets.PRESETS['cartoon'], model=model, train=train)
 
 
