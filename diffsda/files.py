@@ -69,7 +69,7 @@ CAUSES = { # of an OSError -> what to do
 def reason_of(error, # an exception
              ):      # str
     "The reason in one line that every terminal and file can take."
-    if isinstance(error, OSError) and error.strerror: text = str(error.strerror)
+    if getattr(error, 'strerror', ''): text = str(error.strerror) # of the system, or of PyAV
     else:
         first = (str(error).strip().splitlines() or [''])[0]
         text = re.sub(r'^\[[\d:]+\] \S+: ', '', first).split('Check failed: ')[-1]

@@ -149,10 +149,7 @@ def fit_judge(judge,         # Judge, changed in place
         clip, frame = i // n_frames, i % n_frames
         truth = dict(static=data.static[clip], dynamic=dynamic[i], hair=hair[clip])
         loss = judge.loss(data.frames[clip, frame], truth)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        scheduler.step()
+        optimizer.zero_grad(); loss.backward(); optimizer.step(); scheduler.step()
         losses.append(loss.detach())
     fit_expressions(judge, data)
     return torch.stack(losses)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from .factors import refuse
-from .layers import AdaGN, noise_embedding, zero_
+from .layers import AdaGN, check_lengths, noise_embedding, zero_
 
 # %% ../nbs/23_mlp.ipynb #23008
 class MLPBlock(nn.Module):
@@ -88,9 +88,7 @@ class MLP(nn.Module):
         z,       # (n, z_dim) factors [s, d_t]
     ):           # (n, f)
         "Raises BadInput where noise levels or factors would be broadcast over the frames."
-        if not len(x) == len(c_noise) == len(z):
-            refuse('frames, noise levels and factors', f'{len(x)}, {len(c_noise)} and {len(z)}', 'equally many',
-                   'give every frame its own')
+        check_lengths(x, c_noise, z)
         return self.out(self.tower(x, self.embed(noise_embedding(c_noise, self.base)), z))
 
 # %% ../nbs/23_mlp.ipynb #23020

@@ -457,8 +457,9 @@ def save(self:Trainer):
     c, model, scaler = self.config, self.unwrapped_model, self.accelerator.scaler
     state = dict(format=FORMAT, step=self.step, elapsed=self.elapsed, loss=float(self.loss), logged=self.logged,
                  seed=c.seed, batch_size=c.batch_size, n_frames=c.n_frames, data=self.data,
-                 processes=self.accelerator.num_processes, threads=torch.get_num_threads(), torch=str(torch.__version__),
-                 model_config=asdict(model.config), model=model.state_dict(), ema=self.ema.module.state_dict(),
+                 processes=self.accelerator.num_processes, threads=torch.get_num_threads(),
+                 torch=str(torch.__version__), model_config=asdict(model.config), model=model.state_dict(),
+                 ema=self.ema.module.state_dict(),
                  optimizer=self.optimizer.state_dict(), scaler=scaler.state_dict() if scaler else None)
     write_checkpoint(self.out / 'checkpoint.pt', state)
     self.stamp = self.last_checkpoint()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from einops import rearrange, repeat
 from .factors import refuse
-from .layers import ResBlock, SelfAttention, groups, noise_embedding, zero_
+from .layers import ResBlock, SelfAttention, check_lengths, groups, noise_embedding, zero_
 
 # %% ../nbs/21_unet.ipynb #21006
 def to_patches(x, # (n, c, h p, w p)
@@ -131,7 +131,8 @@ def predict(self,
     c_noise, # (n,) ln(sigma) / 4
     z,       # (n, z_dim) factors [s, d_t]
 ):           # (n, c, h, w)
-    "F(c_in x, c_noise, z) of Eq. 7."
+    "F(c_in x, c_noise, z) of Eq. 7. Raises BadInput where the three have different lengths."
+    check_lengths(x, c_noise, z)
     emb = self.embed(noise_embedding(c_noise, self.base))
     x = to_patches(x, self.patch)
     maps = self.down(x, emb, z)

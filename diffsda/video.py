@@ -34,11 +34,10 @@ def opened(path,      # of a video
           ):          # PyAV's container and its stream of images; close the container after use
     "Raises BadInput for a file without images, and for a codec that is not built in."
     import av
-    import av.logging as log
     check_file(path)
     said, local = [], {'protocol_whitelist': 'file'} | options # a playlist must not lead into the network
     with explained(path, 'not a video that can be read', 'see whether a player shows it; if not, fetch it again'):
-        with listening(said, '.', log.WARNING):
+        with listening(said, '.', av.logging.WARNING):
             container = av.open(f'file:{os.fspath(path)}', options=local, metadata_errors='replace')
     cover = av.stream.Disposition.attached_pic # the picture of a record is no film
     films = [s for s in container.streams.video if not s.disposition & cover]

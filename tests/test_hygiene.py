@@ -33,6 +33,8 @@ def copy(tmp_path_factory):
     to = tmp_path_factory.mktemp('copy')
     for name in ('settings.ini', 'pyproject.toml'): shutil.copy(root/name, to)
     shutil.copytree(root/'nbs', to/'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
+    (to/'diffsda').mkdir()
+    shutil.copy(root/'diffsda/__init__.py', to/'diffsda') # nbdev changes only the version in it
     run('nbdev_clean', '--fname', 'nbs', cwd=to)
     run('nbdev_export', cwd=to)
     return to

@@ -1,21 +1,29 @@
 """How fast this machine is, how many threads serve, and whether a run was long enough."""
-import json, time
-from pathlib import Path
+import json
+from types import SimpleNamespace
 import pytest, torch
+import under_fire # a preset of that name, small
 from diffsda.experiment import Experiment
 from diffsda.pace import FIRST_SWAP, choose_threads, first_swap, forecast, seconds_per_step, thread_counts, verdict
 from diffsda.presets import PRESETS
 from diffsda.settings import Settings, configure
 
-def test_the_median_of_a_few_steps():
-    slow_once = iter([.2, .01, .01, .1, .01, .01] + [.01] * 9)   # the first is not counted, one is disturbed
-    assert .01 <= seconds_per_step(lambda: time.sleep(next(slow_once)), seconds=.1) < .03
+@pytest.fixture
+def pass_time(monkeypatch): # -> function that makes a clock go on
+    now = [0.]
+    monkeypatch.setattr('diffsda.pace.time', SimpleNamespace(monotonic=lambda: now[0]))
+    def go(seconds): now[0] += seconds
+    return go
+
+def test_the_median_of_a_few_steps(pass_time):
+    took = iter([.2, .01, .01, .1, .01, .01] + [.01] * 9)   # the first is not counted, one is disturbed
+    assert seconds_per_step(lambda: pass_time(next(took)), seconds=.1) == pytest.approx(.01)
 
 @pytest.mark.parametrize('speed, best', [({4: .005, 2: .01, 1: .02}, 4), ({4: .03, 2: .005, 1: .01}, 2),
                                          ({4: .08, 2: .03, 1: .005}, 1)], ids=['free', 'half busy', 'busy'])
-def test_the_fastest_number_of_threads_is_kept(speed, best):
+def test_the_fastest_number_of_threads_is_kept(speed, best, pass_time):
     now = []
-    measured = choose_threads(lambda: time.sleep(speed[now[-1]]), [4, 2, 1], now.append)
+    measured = choose_threads(lambda: pass_time(speed[now[-1]]), [4, 2, 1], now.append)
     assert now[-1] == best and min(measured, key=measured.get) == best
 
 def test_numbers_of_threads_to_try():
@@ -51,7 +59,7 @@ def test_a_given_budget_replaces_that_of_the_preset():
     assert budget() == (5000, 40.) and budget(steps=7) == (7, 0.) and budget(minutes=3.) == (0, 3.)
 
 def test_a_run_that_was_too_short_says_so(tmp_path, capsys):
-    settings = Settings(n_clips=12, pairs=2, batch_size=2, n_frames=2, steps=2, run=str(tmp_path / 'run'))
+    settings = Settings(preset='under_fire', n_clips=12, pairs=2, steps=2, run=str(tmp_path / 'run'))
     experiment = Experiment(settings, verbose=False)
     before = [b.clone() for b in experiment.model.buffers()]
     experiment.set_pace()   # measures real steps, and leaves nothing of them

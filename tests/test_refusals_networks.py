@@ -5,7 +5,7 @@ from torch import nn
 from diffsda.encoder import SequenceEncoder
 from diffsda.factors import refusal
 from diffsda.mlp import MLP, Tower, VectorTrunk
-from diffsda.unet import check_size
+from diffsda.unet import UNet, check_size
 
 @pytest.mark.parametrize('frame, patch, levels, said', [
     ((3, 50, 64), 4, 3, 'frames: 50x64; expected both sides to be multiples of 16, for 3 levels on 4x4 patches; '
@@ -35,7 +35,8 @@ def test_static_pooling(pooling):
     assert said == f"static_pooling: {pooling!r}; expected 'last' or 'mean'"
 
 @pytest.mark.parametrize('levels, factors', [(1, 2), (2, 1), (3, 2)])
-def test_nothing_is_broadcast_over_the_frames(levels, factors):
-    network = MLP(24, 3, base=8, mults=(2,))
-    said = refusal(lambda: network(torch.rand(2, 24), torch.zeros(levels), torch.zeros(factors, 3)))
+@pytest.mark.parametrize('network, frame', [
+    (MLP(24, 3, base=8, mults=(2,)), (24,)), (UNet((3, 8, 8), 3, base=8, mults=(1,), n_res=1, attn=()), (3, 8, 8))])
+def test_nothing_is_broadcast_over_the_frames(network, frame, levels, factors):
+    said = refusal(lambda: network(torch.rand(2, *frame), torch.zeros(levels), torch.zeros(factors, 3)))
     assert said.startswith(f'frames, noise levels and factors: 2, {levels} and {factors}; expected equally many')

@@ -129,10 +129,6 @@ def test_a_dial_of_training_reaches_the_trainer(name):
     config = TrainConfig(**train)
     assert getattr(config, name) == value and bool(config.minutes) == (name != 'steps')
 
-def test_a_budget_replaces_the_preset_s():
-    assert configure(Settings(steps=7))[1]['minutes'] == 0 and 'steps' not in configure(Settings())[1]
-    assert configure(Settings(minutes=2.))[1]['minutes'] == 2 and configure(Settings(minutes=2.))[1]['steps'] == 0
-
 def test_presets_by_name():
     assert preset_of(Settings(preset='vowels')) is PRESETS['vowels'] and preset_of(Settings()) is PRESETS['cartoon']
     assert "preset 'huge'" in refusal(lambda: configure(Settings(preset='huge')))
