@@ -57,7 +57,8 @@ class Experiment:
 
 # %% ../nbs/65_experiment.ipynb #650102
 def commit(): # of the clone that this package runs from; '' where there is none
-    here = Path(__file__).parent
+    import diffsda
+    here = Path(diffsda.__file__).parent
     with suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(['git', '-C', here, 'describe', '--always', '--dirty'], capture_output=True, text=True,
                               timeout=5)

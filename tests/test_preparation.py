@@ -123,6 +123,7 @@ def test_voxceleb_to_latents(tmp_path, monkeypatch):
     stage.save_pretrained(tmp_path / 'stage')
     out = tmp_path / 'voxceleb_latents'
     encode_latents(tmp_path / 'vox', out, tmp_path / 'stage')
+    assert read_info(out)['made_from'] == dict(name='voxceleb', own=read_info(tmp_path / 'vox')['own'])
     latents = Clips(out)
     with torch.no_grad(): want = stage.eval().encode(train.clip(0).float() / 127.5 - 1).latents
     assert latents.frame_shape == (4, 32, 32) and latents.shards[0].dtype == np.float16
@@ -180,6 +181,13 @@ def test_a_step_of_the_paper_s_models_on_latents(preset, tmp_path):
     assert sum(p.numel() for p in e.model.parameters()) > 1e8
     assert all(p.grad is not None and p.grad.isfinite().all() for p in e.model.parameters())
     assert np.allclose(e.model.config.mean, mean, atol=.05)
+
+def test_home_folder(tmp_path, monkeypatch):
+    "`--out=~/faces` reaches us as it is written: a shell does not expand it."
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    program('cartoon', '~', '~/faces', '--train', 2, '--test', 2, '--size', 32)
+    assert Clips('~/faces').frame_shape == (3, 32, 32) and not (tmp_path / '~').exists()
 
 def test_cartoon_truth(tmp_path):
     program('cartoon', tmp_path, tmp_path / 'faces', '--train', 3, '--test', 3, '--size', 32)
