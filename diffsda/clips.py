@@ -354,6 +354,21 @@ def who(self:Clips): # (n,) names
     named = (self.labels[k] for k in IDENTITY if k in self.labels and (self.labels[k] != '').any())
     return next(named, self.labels['id'])
 
+# %% ../nbs/31_clips.ipynb #310018m
+@patch(as_prop=True)
+def aligned(self:Clips): # bool
+    "Does frame k show the same moment in all clips?"
+    return self.info.get('aligned') in (True, self.split)
+
+@patch
+def answer(self:Clips,
+           static,  # (n,) numbers of the static sources
+           dynamic, # (n,) numbers of the dynamic sources
+           frames,  # (n, t) numbers of the frames that the dynamic sources show
+          ):        # (n, t, *frame), or None where it cannot be known
+    "The right answers of swaps: known where the clips are aligned."
+    return self.take(static, frames) if self.aligned else None
+
 # %% ../nbs/31_clips.ipynb #310018n
 @patch
 def pairs(self:Clips,
@@ -371,8 +386,7 @@ def pairs(self:Clips,
     b = np.array([rng.choice(ok[who[ok] != who[i]] if several else ok[ok != i]) for i in a])
     at_b = choose_frames(rng, self.lengths[b], n_frames, self.stride)
     at_a = choose_frames(rng, self.lengths[a], n_frames, self.stride)
-    aligned = self.info.get('aligned') in (True, self.split) # frame k shows the same moment in all clips
-    return SwapPairs(self.take(a, at_a), self.take(b, at_b), self.take(a, at_b) if aligned else None)
+    return SwapPairs(self.take(a, at_a), self.take(b, at_b), self.answer(a, b, at_b))
 
 # %% ../nbs/31_clips.ipynb #310014n
 class Faults(list):

@@ -218,6 +218,35 @@ def draw(self:Sprites,
     who, line = self.who_what(rng.integers(len(self), size=batch_size))
     return self.render(who, self.moments(rng, line, n_frames))
 
+# %% ../nbs/33_sprites.ipynb #33h010
+@patch(as_prop=True)
+def lengths(self:Sprites): return np.full(len(self), self.timeline.shape[1]) # (n,) frames of each clip
+
+@patch(as_prop=True)
+def who(self:Sprites): return np.repeat(np.arange(len(self.characters)), len(self.timeline)) # (n,) characters
+
+@patch(as_prop=True)
+def aligned(self:Sprites): return self.clips == 'character' # does frame k show the same moment in all clips?
+
+@patch
+def take(self:Sprites,
+         clips,  # (b,) numbers of clips
+         frames, # (b, t) numbers of frames in them
+        ):       # (b, t, 3, size, size) uint8
+    "Certain frames of certain clips."
+    who, line = self.who_what(np.asarray(clips))
+    return self.render(who, np.take_along_axis(line, np.asarray(frames), axis=1))
+
+@patch
+def answer(self:Sprites,
+           static,  # (n,) numbers of the static sources
+           dynamic, # (n,) numbers of the dynamic sources
+           frames,  # (n, t) numbers of the frames that the dynamic sources show
+          ):        # (n, t, 3, size, size) uint8
+    "The right answers of swaps, rendered."
+    who, (_, line) = self.who_what(np.asarray(static))[0], self.who_what(np.asarray(dynamic))
+    return self.render(who, np.take_along_axis(line, np.asarray(frames), axis=1))
+
 # %% ../nbs/33_sprites.ipynb #330033
 def two_different(rng, choices, n): # np.random.Generator; how many to choose from; pairs -> (n,), (n,) indices
     "Two different ones for each pair, where there is a choice."

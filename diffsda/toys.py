@@ -175,6 +175,31 @@ def draw(self:CartoonFaces,
     order = rng.random((batch_size, self.frames.shape[1])).argsort(1)
     return self.frames[clips, torch.from_numpy(np.sort(order[:, :n_frames], axis=1))]
 
+# %% ../nbs/32_toys.ipynb #32h010
+@patch(as_prop=True)
+def lengths(self:CartoonFaces): return np.full(len(self), self.frames.shape[1]) # (n,) frames of each clip
+
+@patch(as_prop=True)
+def who(self:CartoonFaces): return self.labels['identity'] # (n,) the identity that each clip shows
+
+@patch
+def take(self:CartoonFaces,
+         clips,  # (b,) numbers of clips
+         frames, # (b, t) numbers of frames in them
+        ):       # (b, t, 3, h, w) uint8
+    "Certain frames of certain clips."
+    return self.frames[torch.as_tensor(clips)[:, None], torch.as_tensor(frames)]
+
+@patch
+def answer(self:CartoonFaces,
+           static,  # (n,) numbers of the static sources
+           dynamic, # (n,) numbers of the dynamic sources
+           frames,  # (n, t) numbers of the frames that the dynamic sources show
+          ):        # (n, t, 3, h, w) uint8
+    "The right answers of swaps, rendered."
+    motion = self.dynamic[torch.as_tensor(dynamic)[:, None], torch.as_tensor(frames)]
+    return to_bytes(render(self.static[torch.as_tensor(static)], motion, self.size))
+
 # %% ../nbs/32_toys.ipynb #32h008
 @patch
 def pairs(self:CartoonFaces,
@@ -188,6 +213,5 @@ def pairs(self:CartoonFaces,
     if who[-1] == 0: refuse('pairs', 'all clips show one identity', 'two or more identities', 'make more clips')
     a = rng.permutation(np.resize(rng.permutation(len(self)), n))
     b = np.array([rng.choice(np.flatnonzero(who != who[i])) for i in a])
-    times = self.times(n_frames)
-    truth = to_bytes(render(self.static[a], self.dynamic[b][:, times], self.size))
-    return SwapPairs(self.frames[a][:, times], self.frames[b][:, times], truth)
+    times = self.times(n_frames).expand(n, -1)
+    return SwapPairs(self.take(a, times), self.take(b, times), self.answer(a, b, times))
