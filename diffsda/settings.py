@@ -82,14 +82,16 @@ class Settings(TrainSettings, ModelSettings, RunSettings, DataSettings): # the f
     "Every parameter of train.ipynb and every option of diffsda-train. None: as the preset says."
 
 # %% ../nbs/43_settings.ipynb #430013
-CHOICES = dict(clips=('character', 'action'), input_scaling=('unit', 'wiener'), static_pooling=('last', 'mean'))
-LOWEST = dict(P_mean=-20, s_dim=1, d_dim=1, hidden=1, base=1, n_steps=1, pairs=1) # 0 for every other number
-HIGHEST = dict(P_mean=20, ema=1)                                                  # 2**63 for every other number
+CHOICES = dict(clips=('character', 'action'), input_scaling=('unit', 'wiener'), static_pooling=('last', 'mean'),
+               noise=('fresh', 'donor', 'reference', 'all'))
+LOWEST = dict(P_mean=-20, s_dim=1, d_dim=1, hidden=1, base=1, n_steps=1, pairs=1, seeds=1) # 0 for every other number
+HIGHEST = dict(P_mean=20, ema=1)                                                           # 2**63 for every other number
 
-def kind_of(name, # of a parameter
-           ):     # its type, and whether it may be None
+def kind_of(name,         # of a parameter
+            cls=Settings, # the dataclass of the parameters
+           ):             # its type, and whether it may be None
     "What a parameter may be."
-    hint = get_type_hints(Settings)[name]
+    hint = get_type_hints(cls)[name]
     kinds = get_args(hint) or (hint,)
     return kinds[0], type(None) in kinds
 
@@ -103,7 +105,7 @@ def check_range(name,  # of a parameter
     refuse(f'parameter {name}', repr(value), f'{low} or more' + (f', below {top}' if value >= high else ''))
 
 # %% ../nbs/43_settings.ipynb #430014
-PATHS = ('data_dir', 'first_stage', 'run', 'start')
+PATHS = ('data_dir', 'first_stage', 'run', 'start', 'model', 'pairs_file', 'weights', 'judge', 'prior', 'out')
 
 def number_in(text, # str
              ):     # int or float; the text where it is none
@@ -113,33 +115,35 @@ def number_in(text, # str
         except ValueError: pass
     return text
 
-def check_value(name,  # of a parameter
-                value, # from a notebook or a terminal
-               ):      # the value, an integer as a float where a float is meant
+def check_value(name,         # of a parameter
+                value,        # from a notebook or a terminal
+                cls=Settings, # the dataclass of the parameters
+               ):             # the value, an integer as a float where a float is meant
     "Refuse a value of the wrong kind or out of range. Raises BadInput."
-    kind, optional = kind_of(name)
+    kind, optional = kind_of(name, cls)
     if value is None and optional: return None
     if kind in (int, float) and isinstance(value, str): value = number_in(value)
     kinds = (int, float) if kind is float else (kind,)
     if type(value) not in kinds:
         expected = kind.__name__ + (" or None, the preset's" if optional else '')
-        refuse(f'parameter {name}', repr(value), expected, f'for example {name}={getattr(Settings, name)!r}')
+        refuse(f'parameter {name}', repr(value), expected, f'for example {name}={getattr(cls, name)!r}')
     if kind in (int, float): check_range(name, value)
     if name in CHOICES and value not in CHOICES[name]:
         refuse(f'parameter {name}', repr(value), ' or '.join(map(repr, CHOICES[name])))
     return str(expanded(value)) if name in PATHS and value else kind(value)
 
 # %% ../nbs/43_settings.ipynb #430015
-def read_settings(given, # dict of names and values, from a notebook or a terminal
-                 ):      # Settings
+def read_settings(given,        # dict of names and values, from a notebook or a terminal
+                  cls=Settings, # the dataclass of the parameters
+                 ):             # one of it
     "Settings from names and values. Raises BadInput for a name that does not exist or a value that does not fit."
-    known = [f.name for f in fields(Settings)]
+    known = [f.name for f in fields(cls)]
     for name in given:
         if name in known: continue
         near = difflib.get_close_matches(name, known, 1)
         refuse(f'parameter {name!r}', 'it does not exist', '',
                (f'did you mean {near[0]}? ' if near else '') + f'The parameters are {", ".join(known)}')
-    return Settings(**{name: check_value(name, value) for name, value in given.items()})
+    return cls(**{name: check_value(name, value, cls) for name, value in given.items()})
 
 # %% ../nbs/43_settings.ipynb #430018
 def since(before, # globals() before the parameters cell
@@ -151,12 +155,13 @@ def since(before, # globals() before the parameters cell
 
 def notebook_settings(before, # globals() before the parameters cell
                       after,  # globals() after it
-                     ):       # Settings
-    "The parameters of train.ipynb. Raises BadInput, as `read_settings`."
-    known, flat = {f.name for f in fields(Settings)}, (str, bool, int, float, list, tuple, dict, type(None))
+                      cls=Settings, # the dataclass of the parameters
+                     ):       # one of it
+    "The parameters of train.ipynb, or of another notebook. Raises BadInput, as `read_settings`."
+    known, flat = {f.name for f in fields(cls)}, (str, bool, int, float, list, tuple, dict, type(None))
     new = since(before, after)
     unknown = {k: v for k, v in new.items() if k not in known and isinstance(v, flat)} # not functions or modules
-    return read_settings({k: v for k, v in after.items() if k in known} | unknown)
+    return read_settings({k: v for k, v in after.items() if k in known} | unknown, cls)
 
 # %% ../nbs/43_settings.ipynb #430021
 def refuse_unknown(before, # globals() before the parameters cell
