@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'NOISE', 'KINDS', 'clip_names', 'identities', 'hashed', 'match', 'Pairs', 'which_frames', 'fixed_pairs',
            'write_pairs', 'read_pairs', 'check_pair_row', 'PairClips', 'load_pairs', 'check_noise', 'swap_both',
-           'reconstruct', 'Interval', 'bootstrap', 'difference', 'check_published']
+           'reconstruct', 'Interval', 'over_seeds', 'bootstrap', 'difference', 'check_published']
 
 # %% ../nbs/64_protocol.ipynb #640002
 import hashlib, math
@@ -84,11 +84,11 @@ def fixed_pairs(data,       # a dataset of frames
         found = f'{len(set(who[long]))} identity among its {len(long)} clips of {n_frames} frames'
         refuse(f'dataset {data.name}', found, 'two or more, for a swap',
                'prepare clips of other people, or ask for fewer frames')
-    found = []
-    for again in range(64):
-        order = sorted(long, key=lambda i: hashed(data.name, names[i], again))
-        found += [p for p in match(order, who) if p not in found and p[::-1] not in found]
-        if 2 * len(found) >= n: break
+    found = match(sorted(long, key=lambda i: hashed(data.name, names[i])), who)
+    if 2 * len(found) < n: # each clip once is not enough
+        every = [(a, b) for k, a in enumerate(long) for b in long[k + 1:] if who[a] != who[b]]
+        found += sorted({*every} - {tuple(sorted(p)) for p in found},
+                        key=lambda p: hashed(data.name, *sorted(names[i] for i in p)))
     if 2 * len(found) < n:
         most = 2 * len(found)
         refuse('pairs', f'{n} were asked for, {most} were found', '', f'ask for fewer: pairs={most}')
@@ -224,17 +224,20 @@ class Interval(NamedTuple):
 
     def __str__(self): return f'{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]'
 
+def over_seeds(values): # (n,) or (seeds, n); NaN: no value -> (n,) means, NaN without any; (n,) bool
+    v = np.atleast_2d(np.asarray(values, float))
+    n = (~np.isnan(v)).sum(0)
+    return np.where(n, np.nansum(v, 0) / np.maximum(n, 1), np.nan), n > 0
+
 def bootstrap(values,      # (n,), or (seeds, n) which are averaged over the seeds first; NaN: no value
               groups=None, # (n,) whole numbers: values of one group are drawn together
               draws=2000,  # resampled means
               seed=0,      # of the resampling
              ) -> Interval:
     "Mean and interval over clips. Raises BadInput without any value."
-    v = np.atleast_2d(np.asarray(values, float))
-    ok = ~np.isnan(v)
-    used = ok.any(0)
+    v, used = over_seeds(values)
     if not used.any(): refuse('values', 'none is a number', 'one or more', 'was anything found in any clip?')
-    v = np.where(ok, v, 0).sum(0)[used] / ok.sum(0)[used]
+    v = v[used]
     groups = np.arange(len(used)) if groups is None else np.asarray(groups)
     _, group = np.unique(groups[used], return_inverse=True)
     total, count = np.bincount(group, v), np.bincount(group)
@@ -246,8 +249,7 @@ def difference(a, b,        # as `bootstrap`: two methods on the same pairs
                groups=None, # as `bootstrap`
               ) -> Interval:
     "The mean of a - b over pairs that have both. The interval is much narrower than those of a and of b."
-    a, b = (np.atleast_2d(np.asarray(v, float)) for v in (a, b))
-    return bootstrap(np.nanmean(a, 0) - np.nanmean(b, 0), groups)
+    return bootstrap(over_seeds(a)[0] - over_seeds(b)[0], groups)
 
 # %% ../nbs/64_protocol.ipynb #640028
 def check_published(table, # DataFrame of figures/published.csv
