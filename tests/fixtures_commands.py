@@ -6,7 +6,7 @@ import fixtures, fixtures_speech, fixtures_video
 
 root = Path(__file__).resolve().parent.parent
 TARGETS = re.findall(r'^([a-z]+):.*##', (root / 'Makefile').read_text(), re.M)
-WORDS = (r'python3? (?:-|\S+\.py)|\w+\.py [A-Z-]|papermill \S+\.ipynb|diffsda-train(?! [a-z])|pip3? install |torchrun |'
+WORDS = (r'python3? (?:-|\S+\.py)|\w+\.py [A-Z-]|papermill \S+\.ipynb|diffsda-(?:train|evaluate)(?! [a-z])|pip3? install |torchrun |'
          r'accelerate |voila |jupyter[ -]|tensorboard |git (?:clone|lfs|pull|checkout|config) ?|ffmpeg |ffprobe |'
          r'pytest|nbdev_\w+|apt-get |brew |conda |uv |curl |wget |cd [.\w]|'
          rf'export [A-Z]|source \S+/|unzip \S+\.zip|tar -|make (?:{"|".join(TARGETS)})\b')
@@ -115,12 +115,16 @@ DATA = { # placeholder, or the dataset for which a placeholder stands -> who mak
 
 # Budgets: what is laid over the words of a command, so that it takes seconds.
 SMALL = dict(n_clips=24, pairs=2, batch_size=2)
+PAPER = dict(base=16, hidden=32, n_frames=2, n_steps=3) # a model of Table 4, made small
+FEW = dict(n_clips=24, pairs=4, n_frames=2, n_steps=2, seeds=1)
 BUDGETS = {
     'train': dict(SMALL, steps=2),
     'train_prior': dict(n_clips=16, n_encoded=32, steps=3, hidden=16, batch_size=4, n_drawn=64, n_judged=4, compare=0),
+    'train_judge': dict(n_clips=24, n_frames=8, steps=2, batch_size=2, swaps=8),
     'train_first_stage': dict(size=32, n_clips=16, steps=3, minutes=0., batch_size=2),
     'latents': dict(train=3, test=2, steps=2, pairs=2, costs=False),
     'ablation': dict(steps=2, pairs=2, n_clips=24, seeds='0', variants='default'),
+    'evaluate': FEW,
     'verification': {}}
 NEEDS = { # a path or a dataset in the words -> the printed command that makes it
     r'data/mug|dataset mug': 'python data_prep/mug.py FOLDER',
@@ -133,7 +137,9 @@ NEEDS = { # a path or a dataset in the words -> the printed command that makes i
     r'data/NAME_latents': 'python data_prep/encode_latents.py data/NAME --first_stage runs/cartoon_vq',
     r'model \.\./runs/mug': 'papermill nbs/train.ipynb runs/mug.ipynb -p dataset mug',
     r'run \.\./runs/librispeech': 'diffsda-train --dataset librispeech --data_dir PATH',
-    r'--resume': 'diffsda-train --dataset cartoon'}
+    r'model runs/mug': 'papermill nbs/train.ipynb runs/mug.ipynb -p dataset mug',
+    r'judge_cartoon.ipynb .*resume': 'papermill nbs/train_judge.ipynb runs/judge_cartoon.ipynb --cwd nbs',
+    r'^(?!diffsda).*--resume': 'diffsda-train --dataset cartoon'}
 
 def parameters(notebook): # Path -> names of its parameters cell
     cells = json.loads(notebook.read_text())['cells']
@@ -178,11 +184,13 @@ class Clone:
         (self.home / 'runs').mkdir(exist_ok=True)
         for pattern, needed in NEEDS.items() if self.long else ():
             if re.search(pattern, text) and needed != text and not self.circular(text, needed): self.run(needed)
+        if self.long and re.match('diffsda-train .*--resume', text): # what is continued is begun
+            self.run(re.sub(r' --resume| --steps \d+', '', text))
         words = self.words(text)
         while re.fullmatch(r'[A-Z_]+=\S+', words[0]): words = words[1:]
         name = Path(words[0]).name
-        how = {'papermill': self.papermill, 'diffsda-train': self.train, 'python': self.program, 'make': self.make,
-               'pip': self.pip}.get(name, self.tool)
+        how = {'papermill': self.papermill, 'diffsda-train': self.train, 'diffsda-evaluate': self.evaluate,
+               'python': self.program, 'make': self.make, 'pip': self.pip}.get(name, self.tool)
         said = how(words)
         if not self.long or text.startswith('python data_prep'): self.done[text] = said
         return said
@@ -218,11 +226,14 @@ class Clone:
         if '…' in given.values(): given = dict(model='../checkpoints/cartoon64', dataset='cartoon', out='../runs/p')
         unknown = set(given) - parameters(notebook)
         assert not unknown, f'{unknown}: no parameters of {notebook.name}'
-        if notebook.stem == 'train':
-            from diffsda.settings import read_settings
-            read_settings(given)
+        if notebook.stem in ('train', 'evaluate'):
+            from diffsda.evaluation import EvaluationSettings
+            from diffsda.settings import Settings, read_settings
+            read_settings(given, Settings if notebook.stem == 'train' else EvaluationSettings)
         if not self.long: return ''
         values = {k: v for k, v in BUDGETS[notebook.stem].items() if k in parameters(notebook)}
+        if notebook.stem == 'train' and given.get('dataset') in ('mug', 'voxceleb'): values |= PAPER
+        if notebook.stem == 'train_first_stage' and given.get('dataset') == 'mine': values |= dict(size=64)
         values = [w for k, v in (given | values).items() for w in ('-p', k, str(v))]
         cwd = ['--cwd', where] if '--cwd' in options else []
         return self.process(['papermill', *words[1:3], *cwd, '--no-progress-bar', *values])
@@ -234,12 +245,20 @@ class Clone:
         if not self.long: return ''
         small = [w for k, v in SMALL.items() for w in (f'--{k}', str(v))]
         small += ['--steps', '4' if '--resume' in words else '2']
-        if 'voxceleb' in words: small += ['--base', '16', '--hidden', '32', '--n_frames', '2']
+        if {'mug', 'voxceleb'} & set(words): small += [w for k, v in PAPER.items() for w in (f'--{k}', str(v))]
         return self.process([*words, *small])
+
+    def evaluate(self, words):
+        from diffsda.evaluation import PARTS, EvaluationSettings
+        from diffsda.experiment import make_parser
+        from diffsda.settings import read_settings
+        read_settings(vars(make_parser(groups=PARTS).parse_args(words[1:])), EvaluationSettings)
+        if not self.long: return ''
+        return self.process([*words, *(w for k, v in FEW.items() for w in (f'--{k}', str(v)))])
 
     def program(self, words):
         if words[1] == '-m': return self.module(words[2:])
-        if words[1].endswith('/cartoon.py'): words = [*words, '--train', '3', '--test', '2', '--size', '64']
+        if words[1].endswith('/cartoon.py'): words = [*words, '--train', '3', '--test', '2', '--size', '128']
         prepares = words[1].startswith('data_prep/') and 'convert' not in words[1]
         if prepares: words = [*words, '--workers', '0', '--overwrite']
         assert (self.home / words[1]).is_file()

@@ -19,6 +19,7 @@ from diffsda.sprites import Sprites
 from diffsda.video import Video, cropped
 import fixtures_speech, fixtures_video as made
 from fixtures import make_sprite_sheets, run_here
+from fixtures_notebooks import run_cells
 from fixtures_video import performance, scene, write_images, write_video
 
 root = Path(__file__).resolve().parent.parent
@@ -181,6 +182,15 @@ def test_a_step_of_the_paper_s_models_on_latents(preset, tmp_path):
     assert sum(p.numel() for p in e.model.parameters()) > 1e8
     assert all(p.grad is not None and p.grad.isfinite().all() for p in e.model.parameters())
     assert np.allclose(e.model.config.mean, mean, atol=.05)
+
+def test_the_notebook_trains_on_latents(tmp_path, monkeypatch):
+    "Its pictures are images, in false colours where there is no first stage."
+    latents_of_noise(tmp_path / 'latents', [0.] * 4)
+    tiny = ModelConfig(**TINY, frame=(4, 32, 32), latent=True)
+    monkeypatch.setitem(presets.PRESETS, 'tiny', Preset(tiny, dict(batch_size=2, n_frames=2, steps=2), 'tests'))
+    small = dict(preset='tiny', pairs=2)
+    space = run_cells('train', dataset='voxceleb', data_dir=tmp_path / 'latents', run=tmp_path / 'run', **small)
+    assert [clip.shape[1] for clip in space['some']] == [3] * 4 and (tmp_path / 'run/swap.png').is_file()
 
 def test_home_folder(tmp_path, monkeypatch):
     "`--out=~/faces` reaches us as it is written: a shell does not expand it."
