@@ -4,6 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 import numpy as np
 import pytest
+from diffsda.evaluation import EvaluationSettings
 from diffsda.experiment import Experiment, main
 from diffsda.settings import Settings
 from diffsda.model import DiffSDA
@@ -78,7 +79,8 @@ def test_papermill_fails_where_a_notebook_refuses(tmp_path):
 def guard(cell): # source of the cell behind the parameters -> the names that it knows
     calls = [n for n in ast.walk(ast.parse(cell)) if isinstance(n, ast.Call)]
     call = next(c for c in calls if getattr(c.func, 'id', '') in ('refuse_unknown', 'notebook_settings'))
-    if call.func.id == 'notebook_settings': return {f.name for f in fields(Settings)}
+    if call.func.id == 'notebook_settings': # the dataclass is its last argument, where it is not that of train.ipynb
+        return {f.name for f in fields(EvaluationSettings if len(call.args) > 2 else Settings)}
     assigned = [n for n in ast.parse(cell).body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Constant)]
     constants = {n.targets[0].id: n.value.value for n in assigned} # as `_names = 'one two'`
     return set(eval(f'[{", ".join(map(ast.unparse, call.args[2:]))}]', constants))
@@ -91,7 +93,7 @@ def test_every_notebook_guards_the_parameters_it_has():
             if 'parameters' not in c['metadata'].get('tags', []): continue
             names = {t.id for node in ast.parse(''.join(c['source'])).body for t in node.targets}
             guarded[path.stem] = names == guard(''.join(cells[i + 1]['source']))
-    expected = 'ablation explorer latents train train_first_stage train_prior verification'.split()
+    expected = 'ablation evaluate explorer latents train train_first_stage train_prior verification'.split()
     assert guarded == dict.fromkeys(expected, True)
 
 def test_explorer_notebook(tmp_path):
