@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
+from .baselines import open_model
 from .datasets import open_dataset
 from .experiment import commit, make_parser
 from .explorer import data_settings, recorded
@@ -23,12 +24,11 @@ from .files import expanded, explained, fingerprint, write_json, write_rows
 from .first_stage import stage_for, to_pixels
 from .judge import Judge, judge_scores
 from .metrics import mse
-from .model import DiffSDA
 from .perception import CartoonIdentity, CartoonPoints, aed, akd, see
 from .preparation import data_folder
 from .prior import Prior, check_prior
-from .protocol import (KINDS, NOISE, Interval, bootstrap, clip_names, difference, fixed_pairs, identities,
-    load_pairs, over_seeds, read_pairs, reconstruct, swap_both, write_pairs)
+from .protocol import (KINDS, NOISE, Interval, bootstrap, check_noise, clip_names, difference, fixed_pairs,
+    identities, load_pairs, over_seeds, read_pairs, reconstruct, swap_both, write_pairs)
 from .settings import read_settings
 
 # %% ../nbs/68_evaluation.ipynb #680005
@@ -127,7 +127,8 @@ class Evaluation:
         self.device = c.device or ('cuda' if torch.cuda.is_available() else 'cpu')
         with explained(f'device={self.device!r}', 'it is not there', "leave it out, or write 'cpu'"):
             torch.empty(0, device=self.device)
-        self.model = DiffSDA.from_pretrained(self.folder).to(self.device)
+        self.model = open_model(self.folder).to(self.device)
+        self.method = getattr(self.model.config, 'method', 'diffsda').replace('diffsda', 'DiffSDA')
         self.open_data()
         self.points, self.no_points = open_network(c.points, self.data.name, 0, c.weights)
         self.identity, self.no_identity = open_network(c.identity, self.data.name, 1, c.weights)
@@ -265,6 +266,14 @@ def kept(self:Evaluation, name, # of the row
     write_json(path, dict(row=name, seed=seed, values=table, notes=notes))
     return values, notes
 
+@patch(as_prop=True)
+def samples(self:Evaluation): # does decoding begin with noise?
+    return hasattr(self.model, 'invert')
+
+@patch
+def seeds(self:Evaluation, noise): # 'fresh' or another -> the seeds; the noise of a clip is no random number
+    return range(self.settings.seeds if noise == 'fresh' else 1)
+
 @patch
 def bar(self:Evaluation, name): # -> a function that wraps a list, or None
     return partial(self.progress, name=name) if self.progress else None
@@ -280,9 +289,9 @@ def swaps(self:Evaluation): # {row: list of (values, notes), one a seed}
     for name, (x_s, x_d) in fixed.items():
         if x_s is None: continue
         rows[name] = [self.kept(name, 0, lambda: self.measure_swap(x_s, x_d))]
+    if c.noise != 'fresh': check_noise('donor', self.model)
     for noise in NOISE if c.noise == 'all' else (c.noise,):
-        name = f'DiffSDA, {noise} noise'
-        seeds = range(c.seeds if noise == 'fresh' else 1) # the noise of a clip is no random number
+        name, seeds = (f'{self.method}, {noise} noise', self.seeds(noise)) if self.samples else (self.method, [0])
         rows[name] = [self.kept(name, seed, lambda: self.measure_swap(*swap_both(
             self.model, clips.x, clips.x_hat, noise, seed=seed, progress=self.bar(f'{name}, seed {seed}'), **options)))
             for seed in seeds]
@@ -299,10 +308,9 @@ def reconstructions(self:Evaluation): # as `swaps`
         seen = self.distances(self.clips.x, made, made, swap=False)
         values = {'MSE': mse(self.frames(made), self.frames(self.clips.x)).numpy()}
         return values | {name: d.clips.numpy() for name, d in seen.items()}, {}
-    for kind in KINDS:
-        seeds = range(c.seeds if kind == 'fresh' else 1)
-        name = f'reconstruction, {kind}'
-        rows[f'DiffSDA, {kind}'] = [self.kept(name, seed, lambda: measure(kind, seed)) for seed in seeds]
+    for kind in KINDS if self.samples else ['fresh']:
+        name, seeds = (f'{self.method}, {kind}', self.seeds(kind)) if self.samples else (self.method, [0])
+        rows[name] = [self.kept(f'reconstruction, {kind}', seed, lambda: measure(kind, seed)) for seed in seeds]
     return rows
 
 # %% ../nbs/68_evaluation.ipynb #680023
@@ -323,7 +331,7 @@ def against_copies(self:Evaluation, rows, # of `swaps`
     found = {}
     def values(parts, name): return np.stack([v[name] for v, _ in parts])
     for row, parts in rows.items():
-        if not row.startswith('DiffSDA'): continue
+        if not row.startswith(self.method): continue
         for copy in (k for k in rows if k.startswith('copy')):
             both = {name: (values(parts, name), values(rows[copy], name)) for name in parts[0][0]}
             found[f'{row} − {copy}'] = {name: difference(a, b, self.pairs.groups) for name, (a, b) in both.items()
@@ -343,6 +351,7 @@ def resampled(self:Evaluation, kept, # 'dynamic' or 'static': the factor that st
     c, rng = self.settings, torch.Generator().manual_seed(seed)
     x, done = self.clips.x, []
     if self.prior: new = self.prior.sample(len(x), generator=rng)
+    elif hasattr(self.model, 'sample_factors'): new = self.model.sample_factors(len(x), x.shape[1], rng)
     else:
         all_of = [self.model.encode(part) for part in x.split(c.batch)]
         order = other_people(self.pairs, seed)
@@ -379,9 +388,10 @@ def judge_rows(self:Evaluation): # {row: list of {head: {acc, IS, H(y|x), H(y)}}
     if self.clips.right_d is not None:
         mixed = {head: x[head] if head in self.moving else x_hat[head] for head in x}
         rows['rendered swaps'] = [scores(self.clips.right_d, mixed)]
-    seeds, source = range(self.settings.seeds), 'prior' if self.prior else 'other clips'
+    own = self.prior or hasattr(self.model, 'sample_factors')
+    seeds, source = range(self.settings.seeds), 'a prior' if own else 'other clips'
     for kept in ('dynamic', 'static'):
-        name = f'DiffSDA, {kept} kept, the rest from {"a " * bool(self.prior)}{source}'
+        name = f'{self.method}, {kept} kept, the rest from {source}'
         def make(seed):
             found = scores(self.resampled(kept, seed), x)
             return {f'{head}|{k}': [v] for head, s in found.items() for k, v in s.items()}, {}

@@ -18,6 +18,7 @@ from einops import rearrange
 from fastcore.basics import patch
 from fastcore.docments import docments
 from tqdm import tqdm
+from .baselines import Baseline, configure_baseline
 from .codec import fit_pixels, fit_series, pooled
 from .datasets import open_dataset
 from .factors import BadInput, refuse
@@ -41,7 +42,7 @@ class Experiment:
         self.settings, self.out = settings, expanded(run_folder(settings))
         self.verbose, self.pace = verbose, {}
         check_free(self.out, settings.resume)
-        config, train = configure(settings)
+        config, train = (configure if settings.method == 'diffsda' else configure_baseline)(settings)
         epochs = 0 if train.get('steps') or train.get('minutes') else train.get('epochs', 0)
         train.pop('epochs', 0)
         self.config = TrainConfig(**{'steps': epochs, **train})
@@ -140,6 +141,11 @@ def make_model(self:Experiment, config): # ModelConfig
     if config.latent: config = replace(config, first_stage=self.train_set.info.get('fingerprint', ''))
     self.stage = stage_for(config, self.train_set, s.first_stage)
     torch.manual_seed(s.seed)
+    if s.method != 'diffsda':
+        if s.start: refuse(f'start={s.start!r}', f'method {s.method} begins from nothing', '', 'leave it out')
+        scale = {} if self.images else self.normalisation(config)
+        self.model = Baseline(replace(config, **scale))
+        return
     self.model = DiffSDA(replace(config, **self.normalisation(config)))
     if s.start and not s.resume: self.load_weights(start_model(s.start))
 
@@ -275,7 +281,8 @@ def measure_speech(self:Experiment):
 # %% ../nbs/65_experiment.ipynb #650028
 @patch
 def measure_inversion(self:Experiment, clips): # (n, t, ...) of the test set
-    "Alg. 2 and 63 evaluations of Alg. 1: PSNR in dB of the round trip, in x."
+    "Alg. 2 and 63 evaluations of Alg. 1: PSNR in dB of the round trip, in x; {} for a method that has no noise."
+    if not hasattr(self.model, 'invert'): return {}
     config = self.model.config
     x = self.model.to_x(clips).cpu()
     back = self.model.to_x(self.model.reconstruct(clips, n_steps=32)).cpu()
@@ -332,8 +339,8 @@ def verdict(self:Experiment):
 def facts(self:Experiment, pairs): # SwapPairs
     "What was trained and how it was measured: two dicts, what stands before and behind the errors in metrics.json."
     c, trainer = self.model.config, self.trainer
-    trained = dict(dataset=self.settings.dataset, steps=trainer.step, minutes=round(trainer.elapsed / 60, 4),
-                   n_params=sum(p.numel() for p in self.model.parameters()), seed=self.settings.seed)
+    trained = dict(method=self.settings.method, dataset=self.settings.dataset, steps=trainer.step,
+                   minutes=round(trainer.elapsed / 60, 4), n_params=sum(p.numel() for p in self.model.parameters()), seed=self.settings.seed)
     measured = dict(temperature=c.temperature, pairs=len(pairs.dynamic), n_frames=pairs.dynamic.shape[1],
                     frame=list(c.frame), evaluations=2 * c.n_steps - 1, device=str(self.model.device),
                     machine=platform.processor() or platform.machine(), cores=torch.get_num_threads(),
@@ -345,7 +352,7 @@ def facts(self:Experiment, pairs): # SwapPairs
 def measure(self:Experiment, verbose=True): # show progress bars
     "Measure what was saved on test identities; metrics.json, pictures and sounds. Returns the metrics."
     with self.trainer.holding():
-        self.model = DiffSDA.from_pretrained(self.out).to(self.trainer.accelerator.device)
+        self.model = type(self.model).from_pretrained(self.out).to(self.trainer.accelerator.device)
         pairs = self.pairs(self.settings.pairs)
         progress = (lambda chunks: tqdm(chunks, desc='measuring', mininterval=2)) if verbose else None
         result, at_temperature_1 = self.measure_swaps(pairs, progress)
@@ -382,7 +389,8 @@ def table(self:Experiment):
 @patch
 def left_behind(self:Experiment):
     "What lies in the folder of the run: names and meanings."
-    files = {'model.safetensors, config.json': 'the model: DiffSDA.from_pretrained reads the folder',
+    reader = f'{type(self.model).__name__}.from_pretrained'
+    files = {'model.safetensors, config.json': f'the model: {reader} reads the folder',
              'metrics.json': 'the numbers', 'metrics.csv': 'the training curve', 'run.json': 'every setting',
              'swap.png, reconstruction.png': 'the pictures'}
     if not self.images:
