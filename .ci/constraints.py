@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name as canonical
 project = tomllib.load(open('pyproject.toml', 'rb'))['project']
 version = lambda text: (*map(int, re.findall(r'\d+', text)), 0, 0)[:3]
 oldest = version(project['requires-python'])
-extras = project['optional-dependencies']
+extras = {k: v for k, v in project['optional-dependencies'].items() if k != 'paper-perception'} # not installed here
 
 def wanted(lines, asked=('',)):
     "The requirements among `lines` that hold here, when a package is asked for with the extras `asked`."
