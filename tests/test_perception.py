@@ -1,4 +1,5 @@
 """AED and AKD on hand-made detections, beyond what nbs/62_perception.ipynb shows."""
+from pathlib import Path
 import numpy as np
 import pytest
 import torch
@@ -97,3 +98,42 @@ def test_blur_against_scipy():
     x = torch.rand(1, 1, 24, 24)
     ours, theirs = blur(x, 2.)[0, 0], gaussian_filter(x[0, 0].numpy(), 2., mode='nearest', truncate=3.)
     assert np.abs(ours.numpy() - theirs).max() < 1e-5
+
+# on photographs of people
+
+people = Path(__file__).resolve().parents[2] / 'shared/data/faces_london/morph128'
+weights = Path(__file__).resolve().parents[2] / 'shared/data/perception/face-api'
+
+@pytest.fixture(scope='module')
+def photographs():
+    "24 people in five strengths of a smile, (24, 5, 3, 64, 64), and the network of faces."
+    if not people.is_dir() or not weights.is_dir(): pytest.skip('no photographs here: ../shared/data')
+    from PIL import Image
+    from diffsda.detectors import FaceApi
+    names = sorted({p.stem.split('_')[0] for p in people.glob('*.jpg')})[::4][:24]
+    def frame(who, k): return np.asarray(Image.open(people / f'{who}_{k}.jpg').convert('RGB').resize((64, 64), Image.LANCZOS))
+    clips = np.stack([[frame(who, k) for k in (0, 2, 4, 6, 8)] for who in names])
+    return torch.from_numpy(clips).permute(0, 1, 4, 2, 3), FaceApi(weights)
+
+def test_right_swaps_are_nearer_than_both_copies(photographs):
+    "The smile of one person on another: the right answer is the other's own smile, in the strengths of the first."
+    clips, net = photographs
+    rise, fall = clips, clips.flip(1)           # the motion of x and of x hat
+    x, x_hat, right_s = rise, fall.roll(1, 0), fall # who from x, motion from x hat
+    vectors = {name: see(net, 'embed', c) for name, c in dict(x=x, x_hat=x_hat, right=right_s).items()}
+    own, other = (aed(vectors['x'], vectors[k]) for k in ('right', 'x_hat'))
+    assert own.found_output == 1 and (own.clips < other.clips).all() and other.mean > 2 * own.mean
+
+def test_points_move_with_the_strength_of_a_smile(photographs):
+    clips, net = photographs
+    seen = see(net, 'landmarks', clips)
+    still = seen._replace(values=seen.values[:, :1].expand_as(seen.values)) # every frame as the neutral one
+    moved = keypoint_distance(still.values, seen.values, seen.found[..., None].expand(seen.values.shape[:-1])).mean(0)
+    assert moved[0] == 0 and (moved.diff() > 0).all() and akd(still, seen).mean == pytest.approx(moved.mean().item())
+
+def test_a_grey_clip_is_not_found(photographs):
+    clips, net = photographs
+    truth = see(net, 'embed', clips[:4])
+    grey = see(net, 'embed', torch.full_like(clips[:4], 128))
+    assert aed(truth, grey).found_output == 0 and aed(truth, grey, 'paper').mean == 0
+    assert aed(truth, truth).mean == 0
