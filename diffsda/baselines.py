@@ -25,7 +25,7 @@ from .settings import ModelSettings, TrainSettings, overrides, preset_of
 
 # %% ../nbs/45_baselines.ipynb #450005
 class Disentangler(Protocol):
-    "What a sixth method needs. Options of sampling (n_steps, temperature, ...) are ignored by methods that do not sample."
+    "What a sixth method needs. Methods that do not sample ignore the options of sampling (n_steps, ...)."
     def encode(self, clip) -> Factors: ...                    # (b, t, ...) -> s (b, s_dim), d (b, t, d_dim)
     def decode(self, factors, generator=None, **sampling): ... # Factors -> clips as the user sees them
     def reconstruct(self, clip, **sampling): ...
@@ -67,6 +67,7 @@ METHODS = { # weights of the published runs: reconstruction, KL of s, KL of d, m
     'dbse': dict(w_rec=5., w_s=1., w_d=1., w_first=1.)}
 UNIT = 8 * 3 * 64 * 64 # values of a clip for which the weights are meant
 
+# %% ../nbs/45_baselines.ipynb #450010b
 @dataclass(frozen=True)
 class BaselineConfig:
     "A baseline; saved beside its weights as config.json. Raises BadInput."
@@ -94,10 +95,10 @@ class BaselineConfig:
     def __post_init__(self):
         check_config(self, free=('mean',), many=('mean', 'std'), zero=[k for k in vars(self) if k[:2] in ('w_', 'wa')])
         if self.method not in METHODS: refuse(f'method={self.method!r}', 'it is not known', ', '.join(METHODS))
-        fits = len(self.frame) == 1 or (self.frame[0] == 3 and self.frame[1] == self.frame[2] and self.frame[1] in
-                                        (32, 64, 128))
-        if not fits: refuse(f'frame={self.frame}', 'not a possible frame', '(3, h, h) for h 32, 64 or 128, or (f,)')
+        if len(self.frame) != 1 and self.frame not in [(3, h, h) for h in (32, 64, 128)]:
+            refuse(f'frame={self.frame}', 'not a possible frame', '(3, h, h) for h 32, 64 or 128, or (f,)')
 
+# %% ../nbs/45_baselines.ipynb #450010c
 def baseline_config(method, # 'dsvae', 'c-dsvae', 'spyl' or 'dbse'
                     **other, # of BaselineConfig
                    ):        # BaselineConfig
@@ -155,6 +156,7 @@ class WholeClip(nn.Module):
         forward, backward = h.chunk(2, -1)
         return self.s(torch.cat([forward[:, -1], backward[:, 0]], -1)), self.d(self.rnn(h)[0])
 
+# %% ../nbs/45_baselines.ipynb #450016b
 class FirstFrame(nn.Module):
     "q(s | x_1) and q(d | x - x_1) of DBSE."
     def __init__(self, c): # BaselineConfig
@@ -220,8 +222,8 @@ def nce(anchor,    # (b, k)
     "Contrastive loss with one positive and m negatives."
     near = F.cosine_similarity(anchor, positive, dim=-1)[:, None]
     far = F.cosine_similarity(anchor[:, None], negatives, dim=-1)
-    return F.cross_entropy(torch.cat([near, far], 1) / temperature, torch.zeros(len(anchor), dtype=torch.long,
-                                                                               device=anchor.device))
+    first = torch.zeros(len(anchor), dtype=torch.long, device=anchor.device)
+    return F.cross_entropy(torch.cat([near, far], 1) / temperature, first)
 
 def sim_nce(u, # (b, k)
             v, # (b, k) of other views of the same clips
@@ -324,14 +326,17 @@ def parts(self:Baseline, x, # (b, t, ...) in [0, 1]
     c, (q_s, q_d) = self.config, self.infer(x)
     s, d = q_s.sample(), q_d.sample()
     decoded = self.paint(s, d)
-    found = dict(reconstruction=c.w_rec * squared_error(decoded, x).mean(), static=c.w_s * kl(q_s, standard(q_s)).mean(),
+    found = dict(reconstruction=c.w_rec * squared_error(decoded, x).mean(),
+                 static=c.w_s * kl(q_s, standard(q_s)).mean(),
                  motion=c.w_d * kl(q_d, self.prior(d)).sum(1).mean())
     if c.w_first: found['first frame'] = c.w_first * squared_error(decoded[:, :1], x[:, :1]).mean() / x.shape[1]
     if c.w_mi: found['information'] = c.w_mi * mutual_information(q_s, q_d, s, d, c.slip)
-    if (c.w_nce_s or c.w_nce_d) and self.steps >= c.warmup:
-        found['contrast'] = self.predictive_contrast(q_s, q_d) if c.method == 'spyl' else self.view_contrast(x, q_s, q_d)
+    if not (c.w_nce_s or c.w_nce_d) or self.steps < c.warmup: return found
+    spyl = c.method == 'spyl'
+    found['contrast'] = self.predictive_contrast(q_s, q_d) if spyl else self.view_contrast(x, q_s, q_d)
     return found
 
+# %% ../nbs/45_baselines.ipynb #450040b
 @patch
 def forward(self:Baseline, x): # (b, t, ...) -> 0-d
     "The loss of a batch."
@@ -370,6 +375,7 @@ def decode(self:Baseline, factors, generator=None, **sampling): # Factors -> cli
     with evaluating(self): x = self.paint(factors.s.to(self.device), factors.d.to(self.device))
     return self.codec.decode(x) if self.codec else x
 
+# %% ../nbs/45_baselines.ipynb #450042b
 @patch
 def reconstruct(self:Baseline, clip, **sampling): return self.decode(self.encode(clip)) # (b, t, ...) -> as clip
 

@@ -151,6 +151,7 @@ def make_model(self:Experiment, config): # ModelConfig
 
 FREE = set('mean std temperature n_steps P_mean P_std d_noise dropout first_stage'.split()) # not of the architecture
 
+# %% ../nbs/65_experiment.ipynb #650013b
 @patch
 def load_weights(self:Experiment, other): # the trained DiffSDA of `start`
     "Its weights; sampling, noise and normalisation are the new run's. Raises BadInput for another architecture."
@@ -340,7 +341,8 @@ def facts(self:Experiment, pairs): # SwapPairs
     "What was trained and how it was measured: two dicts, what stands before and behind the errors in metrics.json."
     c, trainer = self.model.config, self.trainer
     trained = dict(method=self.settings.method, dataset=self.settings.dataset, steps=trainer.step,
-                   minutes=round(trainer.elapsed / 60, 4), n_params=sum(p.numel() for p in self.model.parameters()), seed=self.settings.seed)
+                   minutes=round(trainer.elapsed / 60, 4), seed=self.settings.seed,
+                   n_params=sum(p.numel() for p in self.model.parameters()))
     measured = dict(temperature=c.temperature, pairs=len(pairs.dynamic), n_frames=pairs.dynamic.shape[1],
                     frame=list(c.frame), evaluations=2 * c.n_steps - 1, device=str(self.model.device),
                     machine=platform.processor() or platform.machine(), cores=torch.get_num_threads(),
@@ -441,6 +443,7 @@ def option(kind): # str, int or float -> a function that reads it from a termina
 
 ABOUT = 'Train a DiffSDA, measure it and leave weights, numbers and pictures in a folder.'
 
+# %% ../nbs/65_experiment.ipynb #650044b
 def make_parser(program='diffsda-train', # its name
                 about=ABOUT,             # what it does
                 examples=EXAMPLES,       # of its use

@@ -61,7 +61,7 @@ def distance_table(distances, # {name: (n,) distances}
 # %% ../nbs/66_prior_evaluation.ipynb #660013
 CLASSES = dict(hair=HAIR, expression=EXPRESSIONS)
 
-def reading_entropies(readings, # {name: what `Judge.read` returns}
+def reading_entropies(readings, # {name: what `Reader.read` returns}
                      ):         # DataFrame: hair and expression, a name a column
     "Entropy of the read classes, in nats."
     def row(read): return {kind: entropy(read[kind], len(classes)) for kind, classes in CLASSES.items()}
@@ -108,7 +108,7 @@ def squared_correlation(read,  # (..., k) readings
     columns = zip(read.flatten(0, -2).T, truth.flatten(0, -2).T)
     return torch.tensor([np.corrcoef(a, b)[0, 1] ** 2 for a, b in columns])
 
-def kept_factors(readings,     # {name: what `Judge.read` returns}
+def kept_factors(readings,     # {name: what `Reader.read` returns}
                  truth,        # {'static': (n, 20), 'dynamic': (n, t, 9)} of the clips
                  measure=r2,   # or squared_correlation
                 ):             # DataFrame, a name a row, a true factor a column
@@ -148,14 +148,14 @@ def encode_clips(model,    # DiffSDA
 
 # %% ../nbs/66_prior_evaluation.ipynb #660024
 def coherence(model,   # DiffSDA
-              judge,   # Judge
+              reader,   # Reader
               factors, # Factors, sampled or encoded
               **kw,    # of `decode_all`
              ):        # {'jumps': ..., 'wobble': ..., 'back': ...}
     "Do the factors of a clip fit together?"
     clips = decode_all(model, factors, **kw)
-    with torch.no_grad(): static = judge(clips.flatten(0, 1))['static'].unflatten(0, clips.shape[:2])
-    pose = judge.read(clips)['dynamic'][:, :, [DYNAMIC.index('yaw'), DYNAMIC.index('roll')]]
+    with torch.no_grad(): static = reader(clips.flatten(0, 1))['static'].unflatten(0, clips.shape[:2])
+    pose = reader.read(clips)['dynamic'][:, :, [DYNAMIC.index('yaw'), DYNAMIC.index('roll')]]
     again = encode_clips(model, clips)
     return {'jumps': pose.diff(dim=1).abs().mean().item(), 'wobble': static.std(1).mean().item(),
             'back': (again.s - factors.s.cpu()).square().mean().item()}

@@ -6,8 +6,10 @@ import fixtures, fixtures_speech, fixtures_video
 
 root = Path(__file__).resolve().parent.parent
 TARGETS = re.findall(r'^([a-z]+):.*##', (root / 'Makefile').read_text(), re.M)
-WORDS = (r'python3? (?:-|\S+\.py)|\w+\.py [A-Z-]|papermill \S+\.ipynb|diffsda-(?:train|evaluate)(?! [a-z])|pip3? install |torchrun |'
-         r'accelerate |voila |jupyter[ -]|tensorboard |git (?:clone|lfs|pull|checkout|config) ?|ffmpeg |ffprobe |'
+WORDS = (r'python3? (?:-|\S+\.py)|\w+\.py [A-Z-]|papermill \S+\.ipynb|diffsda-(?:train|evaluate)(?! [a-z])|'
+         r'pip3? install |torchrun |accelerate |voila |jupyter[ -]|tensorboard |'
+         r'git (?:clone|lfs|pull|checkout|config) ?|'
+         r'ffmpeg |ffprobe |'
          r'pytest|nbdev_\w+|apt-get |brew |conda |uv |curl |wget |cd [.\w]|'
          rf'export [A-Z]|source \S+/|unzip \S+\.zip|tar -|make (?:{"|".join(TARGETS)})\b')
 BEGINS = rf'(?:[A-Z][A-Z_]+=\S+ )*(?:{WORDS})'

@@ -105,7 +105,8 @@ def test_which_noise_a_swap_starts_from():
 def test_kinds_of_reconstruction():
     p, model = load_pairs(world, fixed_pairs(world, 4, 4)), Echo()
     model.log = []
-    for kind in ('own', 'fresh', 'mean'): assert torch.allclose(reconstruct(model, p.x, kind, n_steps=5), p.x, atol=1e-6)
+    for kind in ('own', 'fresh', 'mean'):
+        assert torch.allclose(reconstruct(model, p.x, kind, n_steps=5), p.x, atol=1e-6)
     (own, *_), (fresh, five, _), (none, one, cold) = model.log
     assert torch.equal(own, p.x) and fresh is None and five == 5 and none is None and (one, cold) == (1, 0.)
 
