@@ -118,7 +118,7 @@ DATA = { # placeholder, or the dataset for which a placeholder stands -> who mak
 # Budgets: what is laid over the words of a command, so that it takes seconds.
 SMALL = dict(n_clips=24, pairs=2, batch_size=2)
 PAPER = dict(base=16, hidden=32, n_frames=2, n_steps=3) # a model of Table 4, made small
-FEW = dict(n_clips=24, pairs=4, n_frames=2, n_steps=2, seeds=1)
+FEW = dict(n_clips=24, pairs=2, n_frames=2, n_steps=2, seeds=1)
 BUDGETS = {
     'train': dict(SMALL, steps=2),
     'train_prior': dict(n_clips=16, n_encoded=32, steps=3, hidden=16, batch_size=4, n_drawn=64, n_judged=4, compare=0),
