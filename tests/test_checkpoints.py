@@ -1,14 +1,17 @@
 """The reference checkpoints do what checkpoints/README.md says of them."""
-import json, re, shutil
+import json, math, re, shutil
 from pathlib import Path
 import pytest, torch
 from safetensors.torch import load_file, save_file
 from diffsda.factors import BadInput
-from diffsda.judge import Judge
+from diffsda.judge import Judge, judge_accuracy
 from diffsda.metrics import mse, swap_error
 from diffsda.model import DiffSDA
 from diffsda.prior import Prior
+from diffsda.reader import Reader
+from diffsda.sprites import Sprites
 from diffsda.toys import CartoonFaces
+from diffsda.vowels import Vowels
 
 checkpoints = Path(__file__).resolve().parent.parent / 'checkpoints'
 folders = sorted(p for p in checkpoints.iterdir() if (p / 'run.json').exists()) # of DiffSDA; the others have none
@@ -76,7 +79,7 @@ def test_the_factors_of_a_right_answer(faces):
     assert ((t.s - a.s).square().mean(1) < 0.05 * (t.s - b.s).square().mean(1)).all()
     assert (t.d - b.d).square().mean() < 0.2 * (t.d - a.d).square().mean()
 
-def test_the_first_stage_and_the_judge():
+def test_the_first_stage_and_the_reader():
     "Both load, and the first stage is the one that metrics.json speaks of."
     from diffsda.files import fingerprint
     from diffsda.first_stage import open_stage
@@ -85,9 +88,43 @@ def test_the_first_stage_and_the_judge():
     assert found['fingerprint'] == fingerprint(stage) and found['codes_in_use'] > 200
     faces = CartoonFaces('test', 8, size=128).frames[:, ::8]
     assert (stage.decode(stage.encode(faces)) - faces / 255).square().mean() < 2 * found['mse']
-    assert Judge.from_pretrained(checkpoints / 'cartoon_judge').config.size == 64
+    assert Reader.from_pretrained(checkpoints / 'cartoon_reader').config.size == 64
 
-kinds = {'cartoon64': DiffSDA, 'cartoon64_prior': Prior, 'cartoon_judge': Judge}
+judges = {'sprites_judge': dict(action=.995, body=.995, bottomwear=.995, topwear=.995, hair=.995),
+          'cartoon_judge': dict(expression=.65, hair=.98)} # least accuracy on test clips, and on rendered swaps
+
+@pytest.mark.parametrize('name', judges)
+def test_a_judge_and_its_numbers(name):
+    "Small, the one that metrics.json speaks of, as good as was asked."
+    from diffsda.files import fingerprint
+    found, judge = read(name, 'metrics.json'), Judge.from_pretrained(checkpoints / name)
+    assert (checkpoints / name / 'model.safetensors').stat().st_size < 3e6
+    assert found['fingerprint'] == fingerprint(judge)
+    assert found['n_params'] == sum(p.numel() for p in judge.parameters()) and found['command'].startswith('papermill')
+    for head, least in judges[name].items():
+        row = found['accuracy'][head]
+        assert min(row['clips'], row['swaps']) >= least and row['chance'] < 1.3 / row['classes'] + .05
+        assert list(found['accuracy']) == list(judge.classes) and row['classes'] == len(judge.classes[head])
+    for row in found['scores'].values(): assert abs(row['IS'] - math.exp(row['H(y)'] - row['H(y|x)'])) < 1e-6
+
+def test_the_judge_of_faces_measured_again():
+    "On other people than those of metrics.json."
+    judge, faces = Judge.from_pretrained(checkpoints / 'cartoon_judge'), CartoonFaces('test', 60, seed=1)
+    found = judge_accuracy(judge, faces, 24, swaps=60)
+    assert found['hair']['clips'] > .9 and found['expression']['clips'] > found['expression']['high'] + .4
+    assert found['hair']['swaps'] > .9 and found['expression']['swaps'] > found['expression']['high'] + .4
+    assert 'asked about vowels' in str(pytest.raises(BadInput, judge.truth, Vowels('test', 8)).value)
+
+def test_the_judge_of_sprites_measured_again():
+    sheets = checkpoints.parents[1] / 'shared/data/sprites'
+    if not sheets.is_dir(): pytest.skip('the sheets of Sprites are not here')
+    judge, data = Judge.from_pretrained(checkpoints / 'sprites_judge'), Sprites(sheets, 'test', 'action')
+    data.characters = data.characters[:20]
+    data.labels = {k: v[:180] for k, v in data.labels.items()}
+    found = judge_accuracy(judge, data, 8, swaps=60)
+    assert len(data) == 180 and all(row['clips'] > .98 and row['swaps'] > .95 for row in found.values())
+
+kinds = {'cartoon64': DiffSDA, 'cartoon64_prior': Prior, 'cartoon_reader': Reader, 'cartoon_judge': Judge}
 @pytest.fixture(params=kinds)
 def copied(request, tmp_path):
     "A checkpoint that may be damaged, and what a refusal of it must say."

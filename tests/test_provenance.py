@@ -1,4 +1,4 @@
-"""Derived data know what they were made from: latents, priors, components, judges. Nothing stale is used in silence."""
+"""Derived data know what they were made from: latents, priors, readers. Nothing stale is used in silence."""
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -9,10 +9,10 @@ from diffsda.datasets import find_prepared, open_dataset, say
 from diffsda.explorer import explore, open_session
 from diffsda.factors import BadInput, Factors, refusal
 from diffsda.files import fingerprint
-from diffsda.judge import Judge, JudgeConfig
 from diffsda.model import DiffSDA
 from diffsda.presets import ModelConfig
 from diffsda.prior import Prior, make_prior
+from diffsda.reader import Reader, ReaderConfig
 from diffsda.settings import configure, read_settings
 from diffsda.training import data_facts
 from diffsda.traversal import fit_components, load_components, save_components
@@ -89,7 +89,7 @@ def test_latents_without_their_images_and_names_alike(mine, tmp_path):
     assert find_prepared('a') == both
 
 
-# priors, components, judges
+# priors, components, readers
 
 TINY = ModelConfig(frame=(3, 16, 16), base=16, mults=(1, 2), n_res=1, attn=(), patch=8, hidden=16, s_dim=4, d_dim=2,
                    enc_base=16, enc_mults=(1, 1), enc_attn=(), n_steps=2)
@@ -121,20 +121,21 @@ def test_components_of_another_prior_or_model(family):
     assert 'components of another model' in refusal(lambda: load_components(path, other))
     assert 'components of another prior' in refusal(lambda: load_components(path, model, again))
 
-def test_a_judge_of_other_labels(tmp_path):
-    there = root / 'checkpoints/cartoon_judge'
+def test_a_reader_of_other_labels(tmp_path):
+    there = root / 'checkpoints/cartoon_reader'
     about = json.loads((there / 'config.json').read_text())
     (tmp_path / 'model.safetensors').symlink_to(there / 'model.safetensors')
-    for labels in ('hair: red, black', '; '.join(reversed(JudgeConfig().labels.split('; ')))):
+    for labels in ('hair: red, black', '; '.join(reversed(ReaderConfig().labels.split('; ')))):
         (tmp_path / 'config.json').write_text(json.dumps(about | dict(labels=labels)))
-        assert 'the judge was trained on others' in refusal(lambda: Judge.from_pretrained(tmp_path))
+        assert 'the reader was trained on others' in refusal(lambda: Reader.from_pretrained(tmp_path))
 
 def test_folders_of_another_kind(family, tmp_path):
     model, other, prior, path = family
     prior.save_pretrained(tmp_path / 'prior')
     model.save_pretrained(tmp_path / 'model')
     for kind, cls, folder in (('prior', DiffSDA, tmp_path / 'prior'), ('DiffSDA', Prior, tmp_path / 'model'),
-                              ('judge', DiffSDA, root / 'checkpoints/cartoon_judge'),
+                              ('reader', DiffSDA, root / 'checkpoints/cartoon_reader'),
+                              ('judge', Reader, root / 'checkpoints/cartoon_judge'),
                               ('first stage', DiffSDA, root / 'checkpoints/cartoon_vq')):
         said = refusal(lambda: cls.from_pretrained(folder))
         assert f'the folder of a {kind}' in said and 'load it with' in said

@@ -1,14 +1,14 @@
-"""What prior, components, judge and evaluation refuse, and in which words; and Eq. 9 as it is printed."""
+"""What prior, components, reader and evaluation refuse, and in which words; and Eq. 9 as it is printed."""
 import math
 from pathlib import Path
 import numpy as np
 import pytest, torch
 from torch import nn
 from diffsda.factors import BadInput, Factors
-from diffsda.judge import Judge, JudgeConfig, motion_features
 from diffsda.model import DiffSDA
 from diffsda.prior import PriorConfig, check_prior, ddim_timesteps, make_prior
 from diffsda.prior_evaluation import nearest_labels
+from diffsda.reader import Reader, ReaderConfig, motion_features
 from diffsda.traversal import (Components, component_names, correlation_ratios, correlations, fit_components,
                                load_components, principal_components, save_components, traversal_effects, walk_factors)
 
@@ -122,15 +122,15 @@ def test_traverse_refuses(found):
     refused(lambda: model.traverse(two, found), '2 clips')
     refused(lambda: model.traverse(one, found), '48 dimensions')
 
-def test_judge_refuses():
-    small = Judge(JudgeConfig(size=32, width=8))
+def test_reader_refuses():
+    small = Reader(ReaderConfig(size=32, width=8))
     refused(lambda: small.read(torch.zeros(1, 2, 3, 64, 64)), 'resize')
     refused(lambda: small.read(torch.zeros(1, 1, 3, 32, 32)), 'one frame')
-    refused(lambda: Judge.from_pretrained('../nowhere'), 'no such folder')
+    refused(lambda: Reader.from_pretrained('../nowhere'), 'no such folder')
     refused(lambda: nearest_labels(None, None, None, 'x'), "kind: 'x'")
 
-def test_the_names_of_the_judge_are_those_of_its_file():
-    names = set(Judge(JudgeConfig()).state_dict())
+def test_the_names_of_the_reader_are_those_of_its_file():
+    names = set(Reader(ReaderConfig()).state_dict())
     some = {'trunk.0.weight', 'trunk.3.weight', 'trunk.18.bias', 'trunk.21.weight', 'trunk.23.bias'}
     assert some <= names and 'expression.weight' in names and len(names) == 34
 
