@@ -259,8 +259,10 @@ RENAMED = dict( # settings of earlier config.json files, and what they are calle
 KINDS = { # a setting that only models of one kind have -> what the folder holds, and what loads it
     'gaussian_precond': ('a prior', 'diffsda.prior.Prior.from_pretrained'),
     'backbone': ('a DiffSDA', 'diffsda.model.DiffSDA.from_pretrained'),
+    'outputs': ('a network of cartoon faces', 'diffsda.perception.CartoonPoints.from_pretrained'),
     'size': ('a reader', 'diffsda.reader.Reader.from_pretrained'),
     'heads': ('a judge', 'diffsda.judge.Judge.from_pretrained'),
+    'method': ('a baseline', 'diffsda.baselines.Baseline.from_pretrained'),
     '_class_name': ('a first stage', 'diffsda.first_stage.open_stage')}
 
 def check_names(path,  # of a config.json

@@ -66,7 +66,7 @@ def labels_of(data,      # a dataset, its training side
     return refuse(f'dataset {data.name}', '; '.join(why) or 'no label but the id of each clip',
                   f'a label with 2 to {MOST} classes, two clips in each', 'add a column to clips.csv and prepare again')
 
-# %% ../nbs/61_judge.ipynb #610014
+# %% ../nbs/61_judge.ipynb #610015
 @dataclass(frozen=True)
 class JudgeConfig:
     "Shape of a `Judge`, and what it was trained to say; saved as config.json. Raises BadInput."
@@ -92,7 +92,7 @@ class JudgeConfig:
         parts = [part.partition(':') for part in self.heads.split(';')]
         return {head.strip(): tuple(names.split()) for head, _, names in parts}
 
-# %% ../nbs/61_judge.ipynb #610017
+# %% ../nbs/61_judge.ipynb #610018
 class Judge(nn.Module, Saved):
     "Says what clips show."
     def __init__(self, config: JudgeConfig):
@@ -115,7 +115,7 @@ class Judge(nn.Module, Saved):
     def vectors(self, state): # (n, 2 hidden) -> (n, hidden) of unit length
         return F.normalize(self.who(state).float())
 
-# %% ../nbs/61_judge.ipynb #610021
+# %% ../nbs/61_judge.ipynb #610022
 def people_of(data, # a dataset
              ):     # (n,) who each clip shows, as whole numbers; None where that is not known
     "Identities that occur in two clips or more. Of Sprites the four attributes say all about them."
@@ -137,7 +137,7 @@ def make_judge(data,      # training side of a dataset
     heads = '; '.join(f'{head}: {" ".join(names)}' for head, names in classes.items())
     return Judge(JudgeConfig(data.name, heads, data.frame_shape[-1], identity=identity, **sizes))
 
-# %% ../nbs/61_judge.ipynb #610022
+# %% ../nbs/61_judge.ipynb #610023
 @patch
 def truth(self:Judge, data, # a dataset
          ):                 # {head: (n,) indices of classes}, of the heads that the data have labels for
@@ -155,7 +155,7 @@ def truth(self:Judge, data, # a dataset
     if not found: refuse(mine, f'these data have no label {", no label ".join(self.classes)}', 'one of them', mend)
     return found
 
-# %% ../nbs/61_judge.ipynb #610025
+# %% ../nbs/61_judge.ipynb #610026
 @patch
 def batches(self:Judge, clips, # (n, t, 3, h, w) uint8 or float in [0, 1]
             batch,             # clips at a time
@@ -171,7 +171,7 @@ def batches(self:Judge, clips, # (n, t, 3, h, w) uint8 or float in [0, 1]
     for part in clips.split(check_number('batch', batch, 'above 0', whole=True)):
         yield part.to(device).float() / (255 if part.dtype == torch.uint8 else 1)
 
-# %% ../nbs/61_judge.ipynb #610026
+# %% ../nbs/61_judge.ipynb #610027
 @patch
 def predict(self:Judge, clips, # (n, t, 3, h, w) uint8 or float in [0, 1]
             batch=64,          # clips at a time
@@ -191,7 +191,7 @@ def features(self:Judge, clips, # (n, t, 3, h, w) uint8 or float in [0, 1]
     with evaluating(self):
         return torch.cat([self.vectors(self.states(part)[1]).cpu() for part in self.batches(clips, batch)])
 
-# %% ../nbs/61_judge.ipynb #610029
+# %% ../nbs/61_judge.ipynb #610030
 def long_enough(data,     # a dataset
                 n_frames, # of a clip
                ):         # (k,) numbers of the clips that have so many
@@ -214,7 +214,7 @@ def labelled_batch(data,     # a dataset
     labels = {head: torch.as_tensor(v[i] if v.ndim == 1 else v[i[:, None], at]) for head, v in truth.items()}
     return data.take(i, at), labels
 
-# %% ../nbs/61_judge.ipynb #610030
+# %% ../nbs/61_judge.ipynb #610031
 def as_decoded(clips,     # (b, t, 3, h, w) in [0, 1]
                generator, # torch.Generator of the device of the clips
               ):          # the same, changed
@@ -227,7 +227,7 @@ def as_decoded(clips,     # (b, t, 3, h, w) in [0, 1]
     noise = torch.randn(clips.shape, generator=generator, device=clips.device)
     return (clips + .04 * amount(1) * noise).clamp(0, 1)
 
-# %% ../nbs/61_judge.ipynb #610033
+# %% ../nbs/61_judge.ipynb #610034
 class FaceStream(CartoonFaces):
     "Training clips of cartoon faces that are rendered when they are taken; nothing else differs."
     def __init__(self, n_clips=100_000,        # performances
@@ -250,7 +250,7 @@ class FaceStream(CartoonFaces):
         clips = rng.integers(len(self), size=batch_size)
         return self.take(clips, choose_frames(rng, self.lengths[clips], n_frames))
 
-# %% ../nbs/61_judge.ipynb #610036
+# %% ../nbs/61_judge.ipynb #610037
 @patch
 def loss(self:Judge, clips, # (n, t, 3, h, w) in [0, 1]
          truth,             # {head: (n,) indices}; who (n,) and factors (n, t, k), where `extra` has them
@@ -280,7 +280,7 @@ def restored(parts,    # dict: what changes, as `training_parts` returns it; cha
     for name, part in parts.items(): part.load_state_dict(state[name])
     return state['losses']
 
-# %% ../nbs/61_judge.ipynb #610037
+# %% ../nbs/61_judge.ipynb #610038
 def judge_step(parts, # dict: what changes, as `training_parts` returns it
                data,  # training side of a dataset
                truth, # {head: (n,) indices}, and what the extra layers need
@@ -301,7 +301,7 @@ def judge_step(parts, # dict: what changes, as `training_parts` returns it
     parts['scheduler'].step()
     return loss.item()
 
-# %% ../nbs/61_judge.ipynb #610038
+# %% ../nbs/61_judge.ipynb #610039
 def true_factors(data, # a dataset
                 ):     # (n, frames, k) float32, standardised; None where they are not known
     "What each frame was rendered from."
@@ -310,6 +310,7 @@ def true_factors(data, # a dataset
     factors = torch.cat([static, data.dynamic], dim=-1)
     return ((factors - factors.mean((0, 1))) / factors.std((0, 1))).numpy()
 
+# %% ../nbs/61_judge.ipynb #610039b
 def training_parts(judge, # Judge
                    data,  # training side of its dataset
                    steps, # of the whole training
@@ -334,7 +335,7 @@ def training_parts(judge, # Judge
     scheduler = LambdaLR(optimizer, lambda step: schedule(step / steps, step, steps // 10))
     return dict(judge=judge, extra=extra, optimizer=optimizer, scheduler=scheduler), truth
 
-# %% ../nbs/61_judge.ipynb #610039
+# %% ../nbs/61_judge.ipynb #610040
 def fit_judge(judge,          # Judge, changed in place
               data,           # training side of its dataset
               steps=3000,     # of AdamW
@@ -363,7 +364,7 @@ def fit_judge(judge,          # Judge, changed in place
     judge.eval()
     return torch.tensor(losses)
 
-# %% ../nbs/61_judge.ipynb #610044
+# %% ../nbs/61_judge.ipynb #610045
 def check_probabilities(p, # (n, K)
                         y, # (n,) indices of classes
                        ):  # the same as tensors: float64 with rows that sum to 1, int64
@@ -391,7 +392,7 @@ def judge_scores(probabilities, # (n, K) of one head
     return {'acc': (p.argmax(1) == y).double().mean().item(), 'IS': score.item(),
             'H(y|x)': conditional.item(), 'H(y)': whole.item()}
 
-# %% ../nbs/61_judge.ipynb #610048
+# %% ../nbs/61_judge.ipynb #610049
 def chance_agreement(guesses,  # (n,) classes that the judge says
                      labels,   # (n,) true classes
                      n=1000,   # permutations
@@ -407,7 +408,7 @@ def chance_agreement(guesses,  # (n,) classes that the judge says
     return dict(acc=acc, chance=float(by_chance.mean()), low=float(low), high=float(high),
                 p=float(((by_chance >= acc).sum() + 1) / (n + 1)))
 
-# %% ../nbs/61_judge.ipynb #610052
+# %% ../nbs/61_judge.ipynb #610053
 def evenly(lengths,  # (b,) frames of each clip
            n_frames, # to choose
           ):         # (b, n_frames) numbers of frames
@@ -428,7 +429,7 @@ def rendered_swaps(data,       # a dataset with `answer`
     clips = data.answer(a, b, evenly(data.lengths[b], n_frames))
     return clips if clips is None else (clips, {k: np.asarray(v)[b if k in MOVES else a] for k, v in truth.items()})
 
-# %% ../nbs/61_judge.ipynb #610054
+# %% ../nbs/61_judge.ipynb #610055
 def judged_clips(judge,    # Judge
                  data,     # a dataset, its test side
                  n_frames, # of each clip, evenly spaced

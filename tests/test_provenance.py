@@ -12,6 +12,7 @@ from diffsda.files import fingerprint
 from diffsda.model import DiffSDA
 from diffsda.presets import ModelConfig
 from diffsda.prior import Prior, make_prior
+from diffsda.baselines import Baseline, baseline_config
 from diffsda.reader import Reader, ReaderConfig
 from diffsda.settings import configure, read_settings
 from diffsda.training import data_facts
@@ -133,9 +134,12 @@ def test_folders_of_another_kind(family, tmp_path):
     model, other, prior, path = family
     prior.save_pretrained(tmp_path / 'prior')
     model.save_pretrained(tmp_path / 'model')
+    Baseline(baseline_config('dbse', width=8, g=8, rnn=8)).save_pretrained(tmp_path / 'baseline')
     for kind, cls, folder in (('prior', DiffSDA, tmp_path / 'prior'), ('DiffSDA', Prior, tmp_path / 'model'),
                               ('reader', DiffSDA, root / 'checkpoints/cartoon_reader'),
                               ('judge', Reader, root / 'checkpoints/cartoon_judge'),
+                              ('network of cartoon faces', DiffSDA, root / 'checkpoints/cartoon_points'),
+                              ('baseline', DiffSDA, tmp_path / 'baseline'),
                               ('first stage', DiffSDA, root / 'checkpoints/cartoon_vq')):
         said = refusal(lambda: cls.from_pretrained(folder))
         assert f'the folder of a {kind}' in said and 'load it with' in said
