@@ -93,7 +93,7 @@ def test_every_notebook_guards_the_parameters_it_has():
             if 'parameters' not in c['metadata'].get('tags', []): continue
             names = {t.id for node in ast.parse(''.join(c['source'])).body for t in node.targets}
             guarded[path.stem] = names == guard(''.join(cells[i + 1]['source']))
-    expected = 'ablation evaluate explorer latents train train_first_stage train_prior verification'.split()
+    expected = 'ablation evaluate explorer latents train train_first_stage train_judge train_prior verification'.split()
     assert guarded == dict.fromkeys(expected, True)
 
 def test_explorer_notebook(tmp_path):
