@@ -109,11 +109,14 @@ def open_network(name,    # of a detector, 'cartoon', 'none'; '' is the usual on
 # %% ../nbs/68_evaluation.ipynb #680008b
 def open_judge(folder,  # of a judge, 'none', or '' for the usual one
                dataset, # name
+               side,    # pixels of its frames: the usual judge reads frames of one size
               ):        # Judge or None
     "The judge of a dataset. Raises BadInput for one that was asked for and is not there."
     if folder == 'none': return None
     usual = checkpoint(f'{dataset}_judge')
-    return Judge.from_pretrained(folder or usual) if folder or usual.is_dir() else None
+    if folder: return Judge.from_pretrained(folder)
+    judge = Judge.from_pretrained(usual) if usual.is_dir() else None
+    return judge if judge and judge.config.frame == side else None
 
 # %% ../nbs/68_evaluation.ipynb #680011
 class Evaluation:
@@ -134,7 +137,7 @@ class Evaluation:
         self.open_data()
         self.points, self.no_points = open_network(c.points, self.data.name, 0, c.weights)
         self.identity, self.no_identity = open_network(c.identity, self.data.name, 1, c.weights)
-        self.judge = open_judge(c.judge, self.data.name)
+        self.judge = open_judge(c.judge, self.data.name, self.data.frame_shape[-1])
         self.labels, self.labels_hat = self.known_labels()
         self.prior = Prior.from_pretrained(c.prior) if c.prior else None
         if self.prior: check_prior(self.model, self.prior)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from diffsda import evaluation
-from diffsda.evaluation import Evaluation, EvaluationSettings, as_frame, main, other_people
+from diffsda.evaluation import Evaluation, EvaluationSettings, as_frame, main, open_judge, other_people
 from diffsda.factors import refusal
 from diffsda.model import DiffSDA
 from diffsda.presets import ModelConfig
@@ -81,6 +81,10 @@ def test_pairs_of_another_dataset(model, tmp_path):
     faces.name = 'mug'
     write_pairs(tmp_path / 'pairs.csv', fixed_pairs(faces, 6, 3))
     assert "'mug'" in refusal(lambda: Evaluation(settings(model, tmp_path, pairs_file=str(tmp_path / 'pairs.csv'))))
+
+def test_the_usual_judge_reads_frames_of_its_size_only():
+    assert open_judge('', 'cartoon', 32) is None and open_judge('', 'vowels', 64) is None
+    assert open_judge('', 'cartoon', 64).config.dataset == 'cartoon' and open_judge('none', 'cartoon', 64) is None
 
 def test_another_clip_for_each():
     pairs = fixed_pairs(CartoonFaces('test', 12, 8), 10, 3)
