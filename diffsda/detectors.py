@@ -651,6 +651,7 @@ REID_FROM = ('reid_model.pth (ft_ResNet50, 751 classes) of github.com/layumi/Per
 class PersonReID:
     "The paper's identity of bodies: a re-identification ResNet-50. Raises BadInput for missing weights."
     name, size = 'reid', (288, 144) # height and width to which frames are resized
+    squared = True                  # the authors' AED of bodies is the sum of squares, no distance
     def __init__(self, file='',           # weights
                  protocol='sound',        # or 'paper': see above
                  device='cpu', batch=32): # of the network; frames at a time

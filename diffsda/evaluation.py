@@ -62,7 +62,8 @@ class Networks:
     "Networks that measure"
     points: str = ''           # detector of keypoints (AKD); '' is that of the dataset, 'none' is none
     identity: str = ''         # network of identities (AED); likewise
-    weights: str = ''          # file or folder of their weights; '' is where their package or notebook says
+    points_weights: str = ''   # file or folder of its weights; '' is where its package or notebook says
+    identity_weights: str = '' # likewise
     judge: str = ''            # folder of a judge; '' is that of the dataset where there is one, 'none' is none
     prior: str = ''            # folder of a prior, for resampled factors; '' takes the factors of other clips
 
@@ -93,7 +94,7 @@ def open_network(name,    # of a detector, 'cartoon', 'none'; '' is the usual on
                  dataset, # name
                  which,   # 0: points, 1: identity
                  weights, # of `open_detector`
-                ):        # detector, or None; a sentence why it is None, or ''
+                ):        # detector (its `authors`: as their code sets it), or None; why it is None, or ''
     "A network that measures. Raises BadInput for one that was asked for and is not there."
     asked, name = name, name or USUAL.get(dataset, ('none', 'none'))[which]
     if name == 'none': return None, ''
@@ -101,7 +102,10 @@ def open_network(name,    # of a detector, 'cartoon', 'none'; '' is the usual on
         cls = (CartoonPoints, CartoonIdentity)[which]
         return cls.from_pretrained(checkpoint(cls.name.replace(' ', '_'))), ''
     from diffsda.detectors import open_detector
-    try: return open_detector(name, weights), ''
+    try:
+        net = open_detector(name, weights)
+        if hasattr(net, 'protocol'): net.authors = open_detector(name, weights, protocol='paper')
+        return net, ''
     except BadInput as e:
         if asked: raise
         return None, str(e)
@@ -135,8 +139,8 @@ class Evaluation:
         self.model = open_model(self.folder).to(self.device)
         self.method = getattr(self.model.config, 'method', 'diffsda').replace('diffsda', 'DiffSDA')
         self.open_data()
-        self.points, self.no_points = open_network(c.points, self.data.name, 0, c.weights)
-        self.identity, self.no_identity = open_network(c.identity, self.data.name, 1, c.weights)
+        self.points, self.no_points = open_network(c.points, self.data.name, 0, c.points_weights)
+        self.identity, self.no_identity = open_network(c.identity, self.data.name, 1, c.identity_weights)
         self.judge = open_judge(c.judge, self.data.name, self.data.frame_shape[-1])
         self.labels, self.labels_hat = self.known_labels()
         self.prior = Prior.from_pretrained(c.prior) if c.prior else None
@@ -187,16 +191,19 @@ def frames(self:Evaluation, clips): # (n, t, ...) of the data or the model -> (n
 @patch
 def look(self:Evaluation, what, # 'landmarks' or 'embed'
          clips,                 # (n, t, ...)
+         authors=False,         # True: as the authors' code sets the network, where that differs
         ):                      # Seen
     "What the networks see in clips; once for clips that are compared often."
-    key = what, id(clips)
+    net = self.points if what == 'landmarks' else self.identity
+    if authors: net = getattr(net, 'authors', net)
+    key = what, id(net), id(clips)
     if key not in self.seen:
-        made = see(self.points if what == 'landmarks' else self.identity, what, self.frames(clips))
+        made = see(net, what, self.frames(clips))
         self.seen[key] = made, clips # the clips are kept, so that no others get their id
     return self.seen[key][0]
 
-def by_both_rules(name, measure, *args, **kw): # -> {name: Distance, name (authors): Distance}
-    return {name: measure(*args, **kw), f'{name} (authors)': measure(*args, protocol='paper', **kw)}
+def by_both_rules(name, measure, look, **kw): # look: authors? -> two Seen; result: {name: Distance, name (authors)}
+    return {name: measure(*look(False), **kw), f'{name} (authors)': measure(*look(True), protocol='paper', **kw)}
 
 # %% ../nbs/68_evaluation.ipynb #680015b
 @patch
@@ -206,12 +213,13 @@ def distances(self:Evaluation, truth, # (n, t, ...) clips
               swap=True,              # False: a reconstruction
              ) -> dict:               # {'AED': Distance, 'AED (authors)', 'AKD', ...} of the networks that are there
     "AED and AKD by both rules."
+    def pair(what, other): return lambda authors: [self.look(what, c, authors) for c in (truth, other)]
     found = {}
     if self.identity:
         squared = getattr(self.identity, 'squared', False)
-        found |= by_both_rules('AED', aed, self.look('embed', truth), self.look('embed', of_identity), squared=squared)
+        found |= by_both_rules('AED', aed, pair('embed', of_identity), squared=squared)
     if self.points:
-        found |= by_both_rules('AKD', akd, self.look('landmarks', truth), self.look('landmarks', of_motion), swap=swap)
+        found |= by_both_rules('AKD', akd, pair('landmarks', of_motion), swap=swap)
     return found
 
 # %% ../nbs/68_evaluation.ipynb #680016

@@ -106,7 +106,8 @@ def check_range(name,  # of a parameter
     refuse(f'parameter {name}', repr(value), f'{low} or more' + (f', below {top}' if value >= high else ''))
 
 # %% ../nbs/43_settings.ipynb #430014
-PATHS = ('data_dir', 'first_stage', 'run', 'start', 'model', 'pairs_file', 'weights', 'judge', 'prior', 'out')
+PATHS = ('data_dir', 'first_stage', 'run', 'start', 'model', 'pairs_file', 'points_weights',
+         'identity_weights', 'judge', 'prior', 'out')
 
 def number_in(text, # str
              ):     # int or float; the text where it is none

@@ -5,7 +5,8 @@ import pytest
 import torch
 from diffsda import evaluation
 from diffsda.evaluation import Evaluation, EvaluationSettings, as_frame, main, open_judge, other_people
-from diffsda.factors import refusal
+from diffsda.detectors import PersonReID
+from diffsda.factors import as_pixels, refusal
 from diffsda.model import DiffSDA
 from diffsda.presets import ModelConfig
 from diffsda.protocol import fixed_pairs, write_pairs
@@ -85,6 +86,25 @@ def test_pairs_of_another_dataset(model, tmp_path):
 def test_the_usual_judge_reads_frames_of_its_size_only():
     assert open_judge('', 'cartoon', 32) is None and open_judge('', 'vowels', 64) is None
     assert open_judge('', 'cartoon', 64).config.dataset == 'cartoon' and open_judge('none', 'cartoon', 64) is None
+
+class Reads:
+    "A network whose vectors are mean colours; set as the authors do, 255 times smaller."
+    name, version, squared = 'reads', '1', True
+    def __init__(self, scale=1.): self.scale = scale
+    def embed(self, frames):
+        colours = as_pixels('frames', frames).float().mean((2, 3))
+        return self.scale * colours, torch.ones(len(frames)) > 0
+
+def test_the_authors_column_asks_their_network(model, tmp_path):
+    "Squared, and of the network as they set it: not the sound network under another name."
+    e = Evaluation(settings(model, tmp_path, points='none', identity='none'))
+    e.identity = Reads()
+    e.identity.authors = Reads(1 / 255)
+    x = torch.zeros(1, 2, 3, 8, 8)
+    found = e.distances(x, x + .3, None)
+    assert found['AED'].mean == pytest.approx(.3 * 3 ** .5)
+    assert found['AED (authors)'].mean == pytest.approx(.27 / 255 ** 2)
+    assert PersonReID.squared
 
 def test_another_clip_for_each():
     pairs = fixed_pairs(CartoonFaces('test', 12, 8), 10, 3)
