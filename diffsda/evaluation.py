@@ -162,7 +162,7 @@ def open_data(self:Evaluation):
     if tuple(self.data.frame_shape) != frame:
         refuse(f'dataset {self.data.name}', f'frames {tuple(self.data.frame_shape)}', f'{frame}, as the model has',
                'prepare it with frames of this size')
-    self.trained_on = c.trained_on or recorded(self.folder).get('dataset', self.data.name)
+    self.trained_on = c.trained_on or recorded(self.folder).get('dataset', 'unknown')
     self.pairs = read_pairs(c.pairs_file, self.data) if c.pairs_file else fixed_pairs(self.data, c.pairs, c.n_frames)
     self.clips = load_pairs(self.data, self.pairs)
     self.stage = stage_for(self.model.config, self.data, on['first_stage'])
@@ -467,7 +467,7 @@ def write(self:Evaluation, **tables): # name -> {row: {name: Interval or number}
     write_pairs(self.out / 'pairs.csv', self.pairs)
     c, n = self.settings, self.settings.n_steps or self.model.config.n_steps
     facts = dict(model=str(self.folder), trained_on=self.trained_on, dataset=self.data.name, split=c.split,
-                 zero_shot=self.trained_on != self.data.name, pairs=len(self.pairs), frames=self.clips.x.shape[1],
+                 zero_shot=self.trained_on not in (self.data.name, 'unknown'), pairs=len(self.pairs), frames=self.clips.x.shape[1],
                  seeds=c.seeds, evaluations=2 * n - 1, commit=commit(),
                  temperature=self.model.config.temperature if c.temperature is None else c.temperature)
     missing = [why for why in (self.no_points, self.no_identity) if why]

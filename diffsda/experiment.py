@@ -147,6 +147,7 @@ def make_model(self:Experiment, config): # ModelConfig
         self.model = Baseline(replace(config, **scale))
         return
     self.model = DiffSDA(replace(config, **self.normalisation(config)))
+    if s.sizes: refuse(f'sizes={s.sizes!r}', 'they are of a baseline', '', "leave it out, or choose one: method='dbse'")
     if s.start and not s.resume: self.load_weights(start_model(s.start))
 
 FREE = set('mean std temperature n_steps P_mean P_std d_noise dropout first_stage'.split()) # not of the architecture

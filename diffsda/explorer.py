@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from tqdm import tqdm
+from .baselines import OwnPrior, open_model
 from .datasets import open_dataset
 from .factors import BadInput, Factors, check_number, refuse
 from .files import expanded, explained, replacing
 from .first_stage import stage_for, to_pixels
-from .model import DiffSDA
 from .prior import Prior, check_prior
 from .training import data_facts
 from .traversal import fit_components, load_components
@@ -110,15 +110,16 @@ class New(NamedTuple):
 # %% ../nbs/52_explorer.ipynb #520019
 class Session:
     "A model, clips with their factors, components and a prior. Raises BadInput if they do not fit together."
-    def __init__(self, model,  # DiffSDA of images
+    def __init__(self, model,  # of images, of any method
                  clips,        # (n, t, c, h, w) to choose from
                  components,   # as `fit_components` returns them
-                 prior=None,   # Prior of the model; None: nothing can be generated
+                 prior=None,   # Prior of the model; None: its own, where it has one, else nothing can be generated
                  stage=None,   # FirstStage, where the model works on latents
                  names=None):  # {'static': [str, ...], 'dynamic': [...]}: what components move, where that is known
         frame = model.config.frame
         if len(frame) != 3: refuse('model', f'trained on sound, frames {frame}', 'a model of images')
         if prior is not None: check_prior(model, prior)
+        elif hasattr(model, 'sample_factors'): prior = OwnPrior(model, clips.shape[1])
         self.model, self.clips, self.components, self.prior, self.stage = model, clips, components, prior, stage
         self.names, self.seen = names or {}, {}
         self.factors = model.encode(clips).to('cpu')
@@ -240,7 +241,7 @@ def open_prior(folder,   # of the prior
     return prior, prior.config.n_frames
 
 def open_components(folder,   # of the prior: its components lie beside it
-                    net,      # DiffSDA
+                    net,      # the model
                     train,    # dataset, to be encoded where there are none
                     n_frames, # of an encoded clip
                     progress, # wraps the encoding
@@ -276,7 +277,7 @@ def open_session(model='checkpoints/cartoon64', # folder of a trained model
     n, n_frames = (check_number(k, v, whole=True) for k, v in (('n', n), ('n_frames', n_frames)))
     if n < 1 or n_frames < 0:
         refuse('n, n_frames', f'{n}, {n_frames}', 'one clip or more, and 0 frames (as many as fit) or more')
-    model, net = expanded(model), DiffSDA.from_pretrained(model)
+    model, net = expanded(model), open_model(model)
     if len(frame := net.config.frame) != 3: refuse(model, f'trained on sound, frames {frame}', 'a model of images')
     on = data_settings(model, dataset=dataset, data_dir=data_dir, clips=clips, first_stage=first_stage)
     side = lambda split, m: open_dataset(on['dataset'], split, on['data_dir'], on['clips'], frame[-1], m, on['stride'])

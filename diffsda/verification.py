@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import torch
+from .baselines import Baseline, open_model
 from .datasets import open_dataset
 from .factors import refuse
-from .model import DiffSDA
 from .speech import fill, segments
 from .viz import BLUE, GREY, ORANGE
 
@@ -54,35 +54,39 @@ def all_pairs(vectors,  # (n, dim), one an utterance
     return (v @ v.T)[a, b], np.asarray(speakers)[a] == np.asarray(speakers)[b]
 
 # %% ../nbs/63_verification.ipynb #630015
-def embed(model,    # DiffSDA
+def embed(model,    # of sound
           mels,     # list of (t, f), one an utterance, of any length
           n_frames, # of a segment: what the model was trained on
           batch=64, # segments at a time
          ):         # dict of lists, one tensor an utterance: 's' (k, s_dim), 'd' (k, n_frames, d_dim), 'mel' (1, t, f)
-    "Every segment of every utterance, encoded; and the frames as they are, for comparison."
+    "Every segment of every utterance, encoded; and the frames as they are. A baseline also has 'sampled' d."
     parts = [segments(mel, n_frames) for mel in mels]
-    factors = [model.encode(part) for part in torch.cat(parts).split(batch)]
-    counts = [len(part) for part in parts]
-    return dict(s=torch.cat([f.s.cpu() for f in factors]).split(counts),
-                d=torch.cat([f.d.cpu() for f in factors]).split(counts), mel=[mel[None] for mel in mels])
+    batches, counts = torch.cat(parts).split(batch), [len(part) for part in parts]
+    def of(factors, name): return torch.cat([getattr(f, name).cpu() for f in factors]).split(counts)
+    means = [model.encode(part) for part in batches]
+    found = dict(s=of(means, 's'), d=of(means, 'd'), mel=[mel[None] for mel in mels])
+    if not isinstance(model, Baseline): return found
+    rng = torch.Generator(model.device).manual_seed(0)
+    return found | dict(sampled=of([model.encode(part, sample=True, generator=rng) for part in batches], 'd'))
 
-def mean_vectors(model,      # DiffSDA
+def mean_vectors(model,      # of sound
                  utterances, # list of (mel (t, f), speaker, ...)
                  n_frames,   # of a segment
-                ):           # dict of (n, dim): 's', 'd' and 'mel'
+                ):           # dict of (n, dim): 's', 'd', 'mel', and 'sampled' for a baseline
     "One vector an utterance, of each kind."
     found = embed(model, [u[0] for u in utterances], n_frames)
     return {name: torch.stack([part.flatten(0, -2).mean(0) for part in parts]) for name, parts in found.items()}
 
 # %% ../nbs/63_verification.ipynb #630017
-def verify(model,       # DiffSDA of sound
+def verify(model,       # of sound
            utterances,  # list of (mel (t, f), speaker, ...)
            n_frames=68, # of a segment
           ) -> dict:    # rates in [0, 1] and counts
     "Static and dynamic EER over all pairs, their gap, and the EER of the mean log-mel frame. Raises BadInput as `roc`."
     speakers, n = [u[1] for u in utterances], len(utterances)
     rate = {name: eer(*all_pairs(v, speakers)) for name, v in mean_vectors(model, utterances, n_frames).items()}
-    return dict(static_eer=rate['s'], dynamic_eer=rate['d'], mel_mean_eer=rate['mel'], gap=rate['d'] - rate['s'],
+    sampled = dict(sampled_eer=rate['sampled']) if 'sampled' in rate else {} # d as DBSE's code measures it
+    return sampled | dict(static_eer=rate['s'], dynamic_eer=rate['d'], mel_mean_eer=rate['mel'], gap=rate['d'] - rate['s'],
                 speakers=len(set(speakers)), utterances=n, pairs=n * (n - 1) // 2)
 
 # %% ../nbs/63_verification.ipynb #630021
@@ -183,7 +187,7 @@ def loudest(mel,      # (t, f) an utterance
 # %% ../nbs/63_verification.ipynb #630033
 class VoiceRun(NamedTuple):
     "A model of sound, its training, and what it is measured on."
-    model: DiffSDA
+    model: torch.nn.Module
     utterances: list # (mel (t, f), speaker, content) of test speakers
     dataset: str     # they are of
     trained_on: str  # dataset of the run
@@ -196,7 +200,7 @@ def open_voices(run,         # folder of a run
                ) -> VoiceRun:
     "Raises BadInput for a model of images, a folder that is not a run, or data that are not there."
     run = Path(run)
-    model = DiffSDA.from_pretrained(run)
+    model = open_model(run)
     if len(model.config.frame) != 1:
         refuse(run, f'a model of pictures, frames {model.config.frame}', 'one of sound, as checkpoints/librispeech')
     for name in ('run.json', 'metrics.json'):

@@ -2,13 +2,16 @@
 import json
 import pytest
 import torch
-from diffsda.baselines import METHODS, Baseline, baseline_config, content_view, motion_view, open_model
+from diffsda.baselines import (CLASSES, METHODS, SLIPS, Baseline, OwnPrior, baseline_config,
+    configure_baseline, content_view, cycled, motion_view, open_model)
 from diffsda.evaluation import Evaluation, EvaluationSettings
 from diffsda.experiment import Experiment, main
+from diffsda.explorer import New, Swap, Walk, open_session
 from diffsda.factors import refusal
-from diffsda.settings import read_settings
+from diffsda.settings import Settings, read_settings
 from diffsda.toys import CartoonFaces
 from diffsda.training import TrainConfig, Trainer
+from diffsda.verification import open_voices, verify
 
 tiny = dict(dataset='cartoon', n_clips=24, pairs=2, batch_size=4, n_frames=3)
 
@@ -48,7 +51,10 @@ def test_resume_is_exact_through_the_warm_up(tmp_path):
 
 def test_sound(tmp_path):
     found = train(tmp_path, dataset='vowels', method='dbse', steps=2, n_frames=12).measure(verbose=False)
-    assert found['frame'] == [80] and found['static_eer'] >= 0
+    assert found['frame'] == [80] and found['static_eer'] >= 0 and 0 <= found['sampled_eer'] <= 1
+    voices = open_voices(tmp_path)
+    once, again = (verify(voices.model, voices.utterances, 12) for _ in range(2))
+    assert once == again and once['sampled_eer'] != once['dynamic_eer']
 
 def test_a_baseline_through_the_protocol(tmp_path):
     train(tmp_path / 'run', method='dsvae', steps=2)
@@ -64,7 +70,8 @@ def test_a_baseline_through_the_protocol(tmp_path):
 @pytest.mark.parametrize('given, words', [
     (dict(method='sply'), "'diffsda' or 'dsvae'"), (dict(method='dbse', d_noise=.5), 'method dbse has none'),
     (dict(method='dbse', start='checkpoints/cartoon64'), 'begins from nothing'),
-    (dict(method='spyl', s_dim=0), 'parameter s_dim')])
+    (dict(method='spyl', s_dim=0), 'parameter s_dim'), (dict(sizes='published'), 'they are of a baseline'),
+    (dict(method='dbse', sizes='theirs'), "'published'")])
 def test_one_sentence(given, words, tmp_path): assert words in refusal(lambda: train(tmp_path, steps=1, **given))
 
 def test_terminal(tmp_path, capsys):
@@ -85,3 +92,87 @@ def test_dbse_encodes_the_same_twice():
     x = torch.rand(2, 4, 3, 32, 32)
     once, again, first = model.encode(x).d, model.encode(x).d, model.encode(x[:1]).d
     assert torch.equal(once, again) and torch.allclose(first, once[:1], atol=1e-6)
+
+def small(method, **given): # -> Baseline of 32 x 32 frames
+    torch.manual_seed(0)
+    return Baseline(baseline_config(method, frame=(3, 32, 32), width=8, g=16, rnn=16, **given))
+
+def test_slips_one_by_one():
+    "Each of them changes what it says, and nothing else does."
+    x = torch.rand(4, 5, 3, 32, 32)
+    def parts(method, **given):
+        model = small(method, **given).train()
+        torch.manual_seed(1)
+        return {k: v.item() for k, v in model.parts(x).items()}
+    def changed(method, slips, **given):
+        a, b = parts(method, **given), parts(method, slips=slips, **given)
+        return {k for k in a if abs(a[k] - b[k]) > 1e-6 * abs(a[k])}
+    assert changed('c-dsvae', 'mi') <= {'information'} and changed('dsvae', 'free') == {'motion'}
+    assert 'static' in changed('dsvae', 'leaky') and not changed('dbse', 'slot') and not changed('spyl', 'hard')
+    assert parts('dbse', cycle=8, slips='cycle')['static'] == 0 and not changed('dbse', 'cycle')
+    assert changed('spyl', 'hard', negatives='hard') == {'contrast'}
+    q_s, _ = small('dsvae', slips='leaky').infer(x)
+    plain, _ = small('dsvae').infer(x)
+    assert torch.allclose(q_s.mean, torch.where(plain.mean > 0, plain.mean, .2 * plain.mean))
+
+def test_slips_of_encoding():
+    x = torch.rand(4, 5, 3, 32, 32)
+    model = small('dbse', slips='slot').eval()
+    assert not torch.equal(model.encode(x).d, model.encode(x).d)             # new noise each time
+    model = small('spyl', slips='batch').eval()
+    before = model.frames[1].running_mean.clone()
+    assert not torch.allclose(model.encode(x[:2]).s, model.encode(x).s[:2])  # depends on the company
+    assert not torch.equal(model.frames[1].running_mean, before) and not model.frames[1].training
+
+def test_cycle_of_the_divergences():
+    "Beside the recurrence of the published code: the weight is multiplied by every value, and the first is 0."
+    values, weight = [cycled(k, 10) for k in range(25)], 1.
+    for v in values: weight *= v
+    assert weight == 0 and values[5:10] == [1.] * 5 and values[:10] == values[10:20]
+    model, x = small('dbse', cycle=8).train(), torch.rand(2, 4, 3, 32, 32)
+    assert model.parts(x)['static'] == 0 == model.parts(x)['motion']
+    model.steps += 4
+    assert model.parts(x)['motion'] > 0
+
+def test_the_first_frame_apart():
+    "DBSE on MUG: the reconstruction error leaves the first frame to its own term. By hand, as sums over pixels."
+    model, x = small('dbse', apart=True, w_rec=87., w_first=30.).train(), torch.rand(2, 4, 3, 32, 32)
+    torch.manual_seed(3)
+    q_s, q_d = model.infer(x)
+    wrong = (model.paint(q_s.sample(), q_d.sample()) - x) ** 2
+    torch.manual_seed(3)
+    found = model.parts(x)
+    scale = 8 * 3 * 64 * 64 / x[0].numel()
+    assert found['reconstruction'].item() == pytest.approx(87 * scale * wrong[:, 1:].sum().item() / 2, rel=1e-4)
+    assert found['first frame'].item() == pytest.approx(30 * scale * wrong[:, 0].sum().item() / 2, rel=1e-4)
+
+def test_published_sizes():
+    config, of = configure_baseline(Settings(method='dbse', sizes='published', preset='mug'))
+    assert (config.s_dim, config.w_rec, config.apart, of['n_frames'], of['lr']) == (64, 87., True, 15, 1.5e-3)
+    config, _ = configure_baseline(Settings(method='c-dsvae', sizes='published_code', preset='cartoon64'))
+    assert config.slips == 'mi leaky' and config.frame == (3, 64, 64) and config.s_dim == 256
+
+def test_sound_of_dbse_by_hand():
+    "The second term of its loss is the whole clip from s alone; both are sums over values, as of 20 spectra of 201."
+    torch.manual_seed(0)
+    model, x = Baseline(baseline_config('dbse', frame=(80,), g=16, rnn=16)).train(), torch.rand(2, 7, 80)
+    torch.manual_seed(3)
+    s = model.infer(x)[0].sample()
+    torch.manual_seed(3)
+    wrong = ((model.paint(s, torch.zeros(2, 7, 8)) - x) ** 2).sum().item() / 2
+    assert model.parts(x)['first frame'].item() == pytest.approx(100 * 20 * 201 / (7 * 80) * wrong, rel=1e-4)
+
+def test_in_the_explorer(tmp_path):
+    train(tmp_path / 'run', method='spyl', steps=2)
+    session = open_session(tmp_path / 'run', n=3, n_frames=4)
+    assert isinstance(session.prior, OwnPrior)
+    for request in (Swap(0, 1), Walk(0, 'static', 0, .5), New(1, 'static', 0), New(1, 'both', 0)):
+        made = session.render(request)[-1].clip
+        assert made.shape == (4, 3, 32, 32) and torch.isfinite(made).all()
+
+def test_unknown_method(tmp_path):
+    small('dbse').save_pretrained(tmp_path)
+    config = json.loads((tmp_path / 'config.json').read_text())
+    (tmp_path / 'config.json').write_text(json.dumps(config | dict(method='seventh')))
+    assert "method 'seventh' is not known" in refusal(lambda: open_model(tmp_path)) and 'seventh' not in CLASSES
+    assert 'slips' in refusal(lambda: baseline_config('dbse', slips='none')) and len(SLIPS) == 7
