@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PARTS', 'FACES', 'USUAL', 'ABOUT', 'EXAMPLES', 'ModelAndData', 'PairsAndNoise', 'Networks', 'Results',
            'EvaluationSettings', 'checkpoint', 'open_network', 'open_judge', 'Evaluation', 'by_both_rules', 'as_frame',
-           'other_people', 'unflat', 'judge_frame', 'plain', 'read_results', 'in_words', 'main']
+           'other_people', 'unflat', 'judge_frame', 'plain', 'per_pair', 'read_results', 'open_results', 'renamed',
+           'compare', 'compare_judged', 'differences', 'in_words', 'main']
 
 # %% ../nbs/68_evaluation.ipynb #680002
 import hashlib, json, sys
@@ -460,6 +461,11 @@ def plain(value): # Interval -> dict; dicts of them likewise
     if hasattr(value, '_asdict'): return value._asdict()
     return {k: plain(v) for k, v in value.items()} if isinstance(value, dict) else value
 
+def per_pair(rows): # of `swaps` -> {row: {name: one number a pair, mean over the seeds; None: not found}}
+    def means(parts, name): return over_seeds(np.stack([v[name] for v, _ in parts]))[0]
+    return {row: {name: [None if np.isnan(x) else float(f'{x:.5g}') for x in means(parts, name)] for name in parts[0][0]}
+            for row, parts in rows.items()}
+
 @patch
 def write(self:Evaluation, **tables): # name -> {row: {name: Interval or number}}
     "results.json and pairs.csv in the folder of the results."
@@ -471,7 +477,8 @@ def write(self:Evaluation, **tables): # name -> {row: {name: Interval or number}
                  seeds=c.seeds, evaluations=2 * n - 1, commit=commit(),
                  temperature=self.model.config.temperature if c.temperature is None else c.temperature)
     missing = [why for why in (self.no_points, self.no_identity) if why]
-    about = dict(facts, depends_on=self.about, settings=asdict(c), not_measured=missing)
+    about = dict(facts, method=self.method, depends_on=self.about, settings=asdict(c), not_measured=missing,
+                 groups=self.pairs.groups.tolist(), values=per_pair(self.swaps()))
     write_json(self.out / 'results.json', about | {name: plain(t) for name, t in tables.items()})
     return facts
 
@@ -481,6 +488,59 @@ def read_results(path,  # of a results.json
     "A table of an earlier evaluation."
     there = json.loads(expanded(path).read_text())[table]
     return as_frame({row: {k: Interval(**v) for k, v in cells.items()} for row, cells in there.items()})
+
+# %% ../nbs/68_evaluation.ipynb #680061
+def open_results(files): # {name of a method in the tables: path of a results.json} -> {name: dict}
+    "Raises BadInput for results that are not of the same pairs, or of other networks."
+    found = {name: json.loads(expanded(path).read_text()) for name, path in files.items()}
+    of = {name: {k: v for k, v in r['depends_on'].items() if k in ('data', 'pairs', 'points', 'identity', 'judge')}
+          for name, r in found.items()}
+    first = next(iter(of))
+    for name, what in of.items():
+        odd = [k for k in {**of[first], **what} if of[first].get(k) != what.get(k)]
+        if odd: refuse(files[name], f'other {" and ".join(odd)} than in {files[first]}', 'results of the same evaluation',
+                       'evaluate both with the same settings')
+    return found
+
+def renamed(row, result, name): # a row of the table of one method, by the name of `compare`
+    return row.replace(result['method'], name, 1) if row.startswith(result['method']) else row
+
+def compare(files, # as `open_results`
+            table, # 'table1' or 'table2'
+           ):      # DataFrame of texts
+    "The rows of several methods in one table. Raises BadInput as `open_results`."
+    rows = {}
+    for name, r in open_results(files).items():
+        for row, cells in r[table].items():
+            rows.setdefault(renamed(row, r, name), {k: Interval(**v) for k, v in cells.items()})
+    return as_frame(rows)
+
+# %% ../nbs/68_evaluation.ipynb #680062
+def compare_judged(files): # as `open_results` -> DataFrame: rows of Table 6, (head, score), means over seeds
+    import pandas as pd
+    found = {}
+    for name, r in open_results(files).items():
+        for row, seeds in r['table6'].items():
+            heads = next(iter(seeds.values()))
+            cells = {(h, k): np.mean([s[h][k] for s in seeds.values()]) for h in heads for k in heads[h]}
+            found.setdefault(renamed(row, r, name), cells)
+    return pd.DataFrame(found).T
+
+def differences(files, # as `open_results`
+                base,  # a name among them
+               ):      # DataFrame of texts: each other method minus this one, pair by pair
+    found, rows = open_results(files), {}
+    def swaps(name): # {column: (n,)} of the first row of a method
+        r = found[name]
+        row = next(row for row in r['values'] if row.startswith(r['method']))
+        return {k: np.array(v, float) for k, v in r['values'][row].items()}
+    mine = swaps(base)
+    for name in found:
+        if name == base: continue
+        both = {k: (v, mine[k]) for k, v in swaps(name).items() if k in mine and 'authors' not in k}
+        rows[f'{name} − {base}'] = {k: difference(a, b, found[base]['groups']) for k, (a, b) in both.items()
+                                   if not np.isnan(a - b).all()}
+    return as_frame(rows)
 
 # %% ../nbs/68_evaluation.ipynb #680039
 ABOUT = 'Measure a trained model by the protocol of the paper: Tables 1, 2 and 6, with intervals.'
