@@ -109,8 +109,10 @@ class BaselineConfig(MethodConfig):
     "A baseline; saved beside its weights as config.json. Raises BadInput."
     method: str = 'spyl'       # 'dsvae', 'c-dsvae', 'spyl' or 'dbse'
     width: int = 16            # channels after the first convolution; 64 is published
-    g: int = 64                # features of a frame
-    rnn: int = 64              # states of the recurrent nets
+    g: int = 128               # features of a frame
+    rnn: int = 128             # states of the recurrent nets
+    motion: int = 0            # of DBSE's LSTM of the motion; 0: d_dim, as published
+    init_std: float = 0.       # of convolutions and linear layers; 0: torch's own; 0.01 is published
     w_rec: float = 10.         # weights of the loss, see METHODS
     w_s: float = 5.
     w_d: float = 1.
@@ -127,7 +129,7 @@ class BaselineConfig(MethodConfig):
     std: float = .5            # likewise
 
     def __post_init__(self):
-        check_config(self, free=('mean',), many=('mean', 'std'), zero=[k for k in vars(self) if k[:2] in ('w_', 'wa', 'cy')])
+        check_config(self, free=('mean',), many=('mean', 'std'), zero=[k for k in vars(self) if k[:2] in ('w_', 'wa', 'cy', 'mo', 'in')])
         if self.method not in METHODS: refuse(f'method={self.method!r}', 'it is not known', ', '.join(METHODS))
         if self.negatives not in SPANS:
             refuse(f'negatives={self.negatives!r}', 'it is not known', ', '.join(SPANS))
@@ -212,8 +214,9 @@ class FirstFrame(nn.Module):
     def __init__(self, c): # BaselineConfig
         super().__init__()
         self.first = nn.Sequential(nn.Linear(c.g, c.rnn), nn.Tanh())
-        self.lstm = nn.LSTM(c.g, c.d_dim, num_layers=2, batch_first=True, bidirectional=True)
-        self.s, self.d = Heads(c.rnn, c.s_dim), Heads(2 * c.d_dim, c.d_dim)
+        states = c.motion or c.d_dim
+        self.lstm = nn.LSTM(c.g, states, num_layers=2, batch_first=True, bidirectional=True)
+        self.s, self.d = Heads(c.rnn, c.s_dim), Heads(2 * states, c.d_dim)
         self.fresh = 'slot' in c.slips.split()
         self.register_buffer('slot', torch.randn(c.g, generator=torch.Generator().manual_seed(0)))
     def forward(self, g): # as WholeClip
@@ -326,8 +329,9 @@ class Baseline(nn.Module, Saved, Disentangler):
         self.register_buffer('steps', torch.zeros((), dtype=torch.long)) # of training, for the warm-up
         for net in self.networks: net.to(memory_format=torch.channels_last) # a quarter less time for SPYL on a CPU
         for m in self.modules(): # as published: transposed convolutions and recurrent nets keep their defaults
-            if type(m) in (nn.Conv2d, nn.Linear): nn.init.normal_(m.weight, 0, .01 if len(c.frame) == 3 else .05)
-            if type(m) in (nn.Conv2d, nn.Linear): nn.init.zeros_(m.bias)
+            if not c.init_std or type(m) not in (nn.Conv2d, nn.Linear): continue
+            nn.init.normal_(m.weight, 0, c.init_std)
+            nn.init.zeros_(m.bias)
 
     @property
     def device(self): return self.steps.device
@@ -489,15 +493,15 @@ class OwnPrior:
 
 # %% ../nbs/45_baselines.ipynb #450049
 PUBLISHED = { # sizes and training, as published for Sprites (azencot-group/SPYL, azencot-group/DBSE, JunwenBai/C-DSVAE)
-    'dsvae': dict(width=64, g=128, rnn=256, s_dim=256, d_dim=32), # the later papers' body; no DSVAE was published so
-    'c-dsvae': dict(width=64, g=128, rnn=256, s_dim=256, d_dim=32),
-    'spyl': dict(width=64, g=128, rnn=256, s_dim=256, d_dim=32),
-    'dbse': dict(width=64, g=256, rnn=64, s_dim=256, d_dim=256)}
+    'dsvae': dict(width=64, g=128, rnn=256, s_dim=256, d_dim=32, init_std=.01), # the later papers' body; no DSVAE was published so
+    'c-dsvae': dict(width=64, g=128, rnn=256, s_dim=256, d_dim=32, init_std=.01),
+    'spyl': dict(width=64, g=128, rnn=256, s_dim=256, d_dim=32, init_std=.01),
+    'dbse': dict(width=64, g=256, rnn=64, s_dim=256, d_dim=256, init_std=.01)}
 EPOCHS = {'dsvae': 200, 'c-dsvae': 100, 'spyl': 1000, 'dbse': 2000} # with a batch of 128 clips
 RATES = {'dsvae': 2e-4, 'c-dsvae': 1e-3, 'spyl': 2e-3, 'dbse': 2e-3}
 PLAIN = dict(weight_decay=0., ema=0., clip_norm=1e9, n_frames=8) # Adam as published: nothing clipped, nothing averaged
 STEPS = 3000 # of our CPU presets, with 32 clips a step
-PUBLISHED_MUG = dict(width=64, g=128, rnn=256, s_dim=64, d_dim=64, # DBSE
+PUBLISHED_MUG = dict(width=64, g=128, rnn=256, s_dim=64, d_dim=64, init_std=.01, # DBSE
                      w_rec=87., w_first=30., w_s=15., w_d=1., apart=True)
 TRAIN_MUG = dict(n_frames=15, batch_size=64, lr=1.5e-3)
 
@@ -520,7 +524,8 @@ def configure_baseline(settings, # Settings of train.ipynb, with another method 
     if odd: refuse(f'parameter {odd[0]}', f'method {method} has none', 's_dim and d_dim', 'leave it out')
     sound = dict(n_frames=base.train['n_frames'], batch_size=24, lr=1e-3) if len(base.model.frame) == 1 else {}
     budget = dict(steps=0, minutes=0.) if settings.steps or settings.minutes else {}
-    sizes, train = published(method, settings.preset or settings.dataset) if settings.sizes else ({}, dict(PLAIN, batch_size=32, steps=STEPS, lr=2e-3))
+    small = dict(s_dim=base.model.s_dim, d_dim=base.model.d_dim, motion=128), dict(PLAIN, batch_size=32, steps=STEPS, lr=2e-3)
+    sizes, train = published(method, settings.preset or settings.dataset) if settings.sizes else small
     train = {**train, **sound, **budget, **overrides(settings, TrainSettings)}
     if method == 'spyl': sizes['warmup'] = (train.get('steps') or STEPS) // 20 # 50 of 1000 epochs
     if settings.sizes == 'published_code': sizes['slips'] = SLIPS_OF[method]

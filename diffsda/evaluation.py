@@ -24,7 +24,7 @@ from .factors import BadInput, Factors, check_number, refuse
 from .files import expanded, explained, fingerprint, write_json, write_rows
 from .first_stage import stage_for, to_pixels
 from .judge import Judge, judge_scores
-from .metrics import mse
+from .metrics import mse, sharpness
 from .perception import CartoonIdentity, CartoonPoints, aed, akd, see
 from .preparation import data_folder
 from .prior import Prior, check_prior
@@ -246,7 +246,9 @@ def measure_swap(self:Evaluation, x_s, # (n, t, ...)
     values, x = {}, self.clips.x
     if self.clips.right_s is not None:
         pairs = (x_s, self.clips.right_s), (x_d, self.clips.right_d)
-        values['swap error'] = (sum(mse(self.frames(a), self.frames(b)) for a, b in pairs) / 2).numpy()
+        pairs = [tuple(map(self.frames, both)) for both in pairs]
+        values['swap error'] = (sum(mse(*both) for both in pairs) / 2).numpy()
+        values['sharpness'] = (sum(sharpness(*both) for both in pairs) / 2).numpy()
     seen = self.distances(x, x_s, x_d)
     values |= {name: d.clips.numpy() for name, d in seen.items()}
     if self.judge: values |= self.judged(x_s, x_d)
@@ -264,7 +266,7 @@ def about(self:Evaluation): # dict
     named = {k: f'{v.name} {v.version}' if hasattr(v, 'version') else fingerprint(v) for k, v in nets.items() if v}
     digest = hashlib.sha256(json.dumps(list(pairs)).encode()).hexdigest()[:16]
     data = hashlib.sha256(self.clips.x.numpy().tobytes()).hexdigest()[:16]
-    return dict(model=fingerprint(self.model), data=data, pairs=digest, dataset=self.data.name, **sampling, **named)
+    return dict(columns=2, model=fingerprint(self.model), data=data, pairs=digest, dataset=self.data.name, **sampling, **named)
 
 @patch
 def kept(self:Evaluation, name, # of the row
@@ -493,7 +495,7 @@ def read_results(path,  # of a results.json
 def open_results(files): # {name of a method in the tables: path of a results.json} -> {name: dict}
     "Raises BadInput for results that are not of the same pairs, or of other networks."
     found = {name: json.loads(expanded(path).read_text()) for name, path in files.items()}
-    of = {name: {k: v for k, v in r['depends_on'].items() if k in ('data', 'pairs', 'points', 'identity', 'judge')}
+    of = {name: {k: v for k, v in r['depends_on'].items() if k in ('columns', 'data', 'pairs', 'points', 'identity', 'judge')}
           for name, r in found.items()}
     first = next(iter(of))
     for name, what in of.items():

@@ -88,7 +88,7 @@ def begin(self:Experiment):
 def open_data(self:Experiment, config): # ModelConfig
     "train_set, test_set, and the utterances of the test side where there are any. Raises BadInput."
     s = self.settings
-    how = (s.data_dir, s.clips, config.frame[-1], s.n_clips, s.stride)
+    how = (s.data_dir, s.clips, config.frame[-1], s.n_clips, s.stride, s.frontend)
     self.train_set, self.test_set = (open_dataset(s.dataset, split, *how) for split in ('train', 'test'))
     check_frames(self.train_set, config, s)
     self.train_set.draw(np.random.default_rng(0), 2, self.config.n_frames)
@@ -324,7 +324,7 @@ def write_pictures(self:Experiment, pairs, # SwapPairs
     save_picture(self.swap_picture, self.out / 'swap.png')
     save_picture(self.reconstruction_picture, self.out / 'reconstruction.png')
     clips = dict(static=pairs.static, dynamic=pairs.dynamic, swap=result.swapped, reconstruction=result.reconstructed)
-    self.sounds = {} if self.images else {name: to_sound(clip[0]) for name, clip in clips.items()}
+    self.sounds = {} if self.images or self.settings.frontend else {name: to_sound(clip[0]) for name, clip in clips.items()}
     for name, sound in self.sounds.items(): write_sound(self.out / 'sounds' / f'{name}.wav', sound)
 
 # %% ../nbs/65_experiment.ipynb #650130

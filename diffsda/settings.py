@@ -27,6 +27,7 @@ class DataSettings:
     clips: str = 'character'  # Sprites: clips from all frames of a 'character' or within one 'action'
     n_clips: int = 0          # cartoon, vowels: make only so many clips, for quick trials; 0: all
     stride: int = 0           # prepared clips: frames so far apart; 0: at random, as in the paper (sound: neighbours)
+    frontend: str = ''        # speech: 'authors' for frames as their code makes them; '' for the paper's 8.5 ms
     first_stage: str = ''     # latents: folder of their first stage, to see images; '' is where dataset.json says
     per_band: bool = True     # sound, latents: mean and std of each band or channel; False: one mean and std for all
 
@@ -86,7 +87,7 @@ class Settings(TrainSettings, ModelSettings, RunSettings, DataSettings): # the f
 # %% ../nbs/43_settings.ipynb #430013
 CHOICES = dict(clips=('character', 'action'), input_scaling=('unit', 'wiener'), static_pooling=('last', 'mean'),
                noise=('fresh', 'donor', 'reference', 'all'), method=('diffsda', 'dsvae', 'c-dsvae', 'spyl', 'dbse'),
-               sizes=('', 'published', 'published_code'))
+               sizes=('', 'published', 'published_code'), frontend=('', 'authors'))
 LOWEST = dict(P_mean=-20, s_dim=1, d_dim=1, hidden=1, base=1, n_steps=1, pairs=1, seeds=1) # 0 for every other number
 HIGHEST = dict(P_mean=20, ema=1) # 2**63 for every other number
 

@@ -17,7 +17,7 @@ import torch
 from fastcore.basics import patch
 from .factors import BadInput, refuse
 from .files import expanded, explained, walk
-from .sound import BANDS, FLOOR, HOP, RATE, SEGMENT, log_mel
+from .sound import BANDS, FLOOR, HOP, RATE, SEGMENT, FRONTENDS
 from .clips import Clips, SwapPairs
 
 # %% ../nbs/36_speech.ipynb #360005
@@ -267,12 +267,13 @@ class Prepared(NamedTuple):
 
 def prepare(utterances,     # list of Utterance
             progress=False, # show a bar
+            frontend='',    # of diffsda.sound.FRONTENDS
            ) -> Prepared:
     "Files to log-mel frames."
     from tqdm import tqdm
     mels, good, skipped, notes = [], [], [], []
     for u in tqdm(utterances, 'reading', unit=' files', disable=not progress, leave=False):
-        try: mels.append(log_mel(read_sound(u.path, notes)))
+        try: mels.append(FRONTENDS[frontend](read_sound(u.path, notes)))
         except BadInput as e: skipped.append((u.path, str(e)))
         else: good.append(u)
     return Prepared(mels, good, skipped, notes)
@@ -326,15 +327,17 @@ class Speech:
         split='train',  # or 'test'; other speakers than in train, except fsdd: other takes of the same
         per_speaker=0,  # read so many utterances of each speaker at most, 0: all
         progress=False, # show a bar while reading
+        frontend='',    # 'authors': frames as their code makes them; '' as the paper says
     ):
         side = one_side(corpus, folder, split, per_speaker)
-        mels, self.items, self.skipped, self.notes = prepare(side, progress)
+        mels, self.items, self.skipped, self.notes = prepare(side, progress, frontend)
         if not mels:
             refuse(folder, f'none of its {len(side)} files can be read', '', f'for example {self.skipped[0][1]}')
         if self.skipped:
             warnings.warn(f'{len(self.skipped)} of {len(side)} files were skipped (all in .skipped), '
                           f'the first is {self.skipped[0][1]}', stacklevel=2)
         self.name, self.split, self.frame_shape = corpus, split, (BANDS,)
+        self.piece = SEGMENT if frontend else 1 # frames that belong together
         known = [k for k in LABELS if any(getattr(u, k) for u in self.items)]
         self.labels = {k: np.array([str(getattr(u, k)) for u in self.items]) for k in known}
         self.frames, self.lengths = torch.cat(mels), np.array([len(m) for m in mels])
@@ -383,7 +386,9 @@ def utterances(self,        # Speech, or another dataset with `labels` and `clip
     "What a verification compares; content '' where it is unknown."
     who, what = self.labels['speaker'], self.labels.get('content', [''] * len(self))
     if halves is None: halves = len(set(who)) == len(self)
-    def parts(mel): return (mel[:len(mel) // 2], mel[len(mel) // 2:]) if halves else (mel,)
+    def parts(mel):
+        middle = len(mel) // 2 // getattr(self, 'piece', 1) * getattr(self, 'piece', 1)
+        return (mel[:middle], mel[middle:]) if halves else (mel,)
     return [(part, str(who[i]), str(what[i])) for i in range(len(self)) for part in parts(self.clip(i))]
 
 Speech.utterances = utterances

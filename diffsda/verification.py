@@ -208,5 +208,6 @@ def open_voices(run,         # folder of a run
             refuse(run, f'there is no {name}', 'the folder of a run, as diffsda-train leaves it')
     about, metrics = (json.loads((run / name).read_text()) for name in ('run.json', 'metrics.json'))
     trained_on = about['settings']['dataset']
-    test = open_dataset(dataset or trained_on, 'test', data_dir)
+    frontend = about['settings'].get('frontend', '')
+    test = open_dataset(dataset or trained_on, 'test', data_dir, frontend=frontend)
     return VoiceRun(model, test.utterances(), dataset or trained_on, trained_on, about['train']['n_frames'], metrics)

@@ -2,6 +2,7 @@
 import json
 import pytest
 import torch
+from fixtures_speech import make_librispeech
 from diffsda.baselines import (CLASSES, METHODS, SLIPS, Baseline, OwnPrior, baseline_config,
     configure_baseline, content_view, cycled, motion_view, open_model)
 from diffsda.evaluation import Evaluation, EvaluationSettings
@@ -176,3 +177,12 @@ def test_unknown_method(tmp_path):
     (tmp_path / 'config.json').write_text(json.dumps(config | dict(method='seventh')))
     assert "method 'seventh' is not known" in refusal(lambda: open_model(tmp_path)) and 'seventh' not in CLASSES
     assert 'slips' in refusal(lambda: baseline_config('dbse', slips='none')) and len(SLIPS) == 7
+
+def test_the_front_end_of_the_authors(tmp_path):
+    "A run with it is measured with it: the test utterances have 68 frames for each piece of 0.8 s, on the scale of ln."
+    books = make_librispeech(tmp_path / 'books', range(30, 45), seconds=2)
+    train(tmp_path / 'run', dataset='librispeech', data_dir=str(books), frontend='authors', method='dsvae', steps=2,
+          n_frames=68, n_clips=0).measure(verbose=False)
+    voices = open_voices(tmp_path / 'run', data_dir=str(books))
+    assert {len(mel) % 68 for mel, _, _ in voices.utterances} == {0} and voices.utterances[0][0].min() < -6
+    assert verify(voices.model, voices.utterances, 68)['utterances'] == len(voices.utterances)
