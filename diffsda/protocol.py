@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'NOISE', 'KINDS', 'clip_names', 'identities', 'hashed', 'match', 'Pairs', 'which_frames', 'fixed_pairs',
            'write_pairs', 'read_pairs', 'check_pair_row', 'PairClips', 'load_pairs', 'check_noise', 'swap_both',
-           'reconstruct', 'Interval', 'over_seeds', 'bootstrap', 'difference', 'check_published']
+           'reconstruct', 'Interval', 'over_seeds', 'bootstrap', 'difference', 'eer_interval', 'check_published']
 
 # %% ../nbs/64_protocol.ipynb #640002
 import hashlib, math
@@ -17,6 +17,7 @@ import torch
 from .clips import IDENTITY, read_table
 from .factors import check_number, refuse
 from .files import expanded, write_rows
+from .verification import all_pairs, eer
 
 # %% ../nbs/64_protocol.ipynb #640005
 def clip_names(data): # a dataset -> list of str, one a clip
@@ -253,6 +254,25 @@ def difference(a, b,        # as `bootstrap`: two methods on the same pairs
               ) -> Interval:
     "The mean of a - b over pairs that have both. The interval is much narrower than those of a and of b."
     return bootstrap(over_seeds(a)[0] - over_seeds(b)[0], groups)
+
+# %% ../nbs/64_protocol.ipynb #640051
+def eer_interval(vectors,   # (n, dim), one an utterance
+                 speakers,  # n names
+                 draws=400, # resampled rates
+                 seed=0,    # of the resampling
+                ) -> Interval:
+    "Equal error rate over all pairs, with an interval over speakers. Raises BadInput as `diffsda.verification.roc`."
+    scores, same = all_pairs(vectors, speakers)
+    rate, (_, who) = eer(scores, same), np.unique(speakers, return_inverse=True)
+    a, b = (side[np.argsort(-scores)] for side in np.triu_indices(len(who), 1))
+    one, k, rng, rates = who[a] == who[b], who.max() + 1, np.random.default_rng(seed), []
+    for _ in range(draws):
+        c = np.bincount(rng.integers(k, size=k), minlength=k)
+        wrong, right = c[who[a]] * c[who[b]] * ~one, c[who[a]] * one       # accepted pairs, as the threshold falls
+        if not wrong.any() or not right.any(): continue
+        far, frr = wrong.cumsum() / wrong.sum(), 1 - right.cumsum() / right.sum()
+        rates.append(far[np.argmax(far >= frr)])
+    return Interval(rate, *map(float, np.quantile(rates, (.025, .975))), len(scores))
 
 # %% ../nbs/64_protocol.ipynb #640028
 def check_published(table, # DataFrame of figures/published.csv
