@@ -463,9 +463,9 @@ def plain(value): # Interval -> dict; dicts of them likewise
     if hasattr(value, '_asdict'): return value._asdict()
     return {k: plain(v) for k, v in value.items()} if isinstance(value, dict) else value
 
-def per_pair(rows): # of `swaps` -> {row: {name: one number a pair, mean over the seeds; None: not found}}
+def per_pair(rows): # of `swaps` -> {row: {name: 'one number a pair, mean over the seeds; nan: not found'}}
     def means(parts, name): return over_seeds(np.stack([v[name] for v, _ in parts]))[0]
-    return {row: {name: [None if np.isnan(x) else float(f'{x:.5g}') for x in means(parts, name)] for name in parts[0][0]}
+    return {row: {name: ' '.join(f'{x:.5g}' for x in means(parts, name)) for name in parts[0][0]}
             for row, parts in rows.items()}
 
 @patch
@@ -480,7 +480,7 @@ def write(self:Evaluation, **tables): # name -> {row: {name: Interval or number}
                  temperature=self.model.config.temperature if c.temperature is None else c.temperature)
     missing = [why for why in (self.no_points, self.no_identity) if why]
     about = dict(facts, method=self.method, depends_on=self.about, settings=asdict(c), not_measured=missing,
-                 groups=self.pairs.groups.tolist(), values=per_pair(self.swaps()))
+                 groups=' '.join(map(str, self.pairs.groups)), values=per_pair(self.swaps()))
     write_json(self.out / 'results.json', about | {name: plain(t) for name, t in tables.items()})
     return facts
 
@@ -532,15 +532,16 @@ def differences(files, # as `open_results`
                 base,  # a name among them
                ):      # DataFrame of texts: each other method minus this one, pair by pair
     found, rows = open_results(files), {}
+    groups = np.array(found[base]['groups'].split(), int)
     def swaps(name): # {column: (n,)} of the first row of a method
         r = found[name]
         row = next(row for row in r['values'] if row.startswith(r['method']))
-        return {k: np.array(v, float) for k, v in r['values'][row].items()}
+        return {k: np.array(v.split(), float) for k, v in r['values'][row].items()}
     mine = swaps(base)
     for name in found:
         if name == base: continue
         both = {k: (v, mine[k]) for k, v in swaps(name).items() if k in mine and 'authors' not in k}
-        rows[f'{name} − {base}'] = {k: difference(a, b, found[base]['groups']) for k, (a, b) in both.items()
+        rows[f'{name} − {base}'] = {k: difference(a, b, groups) for k, (a, b) in both.items()
                                    if not np.isnan(a - b).all()}
     return as_frame(rows)
 

@@ -140,7 +140,7 @@ NEEDS = { # a path or a dataset in the words -> the printed command that makes i
     r'model \.\./runs/mug': 'papermill nbs/train.ipynb runs/mug.ipynb -p dataset mug',
     r'run \.\./runs/librispeech': 'diffsda-train --dataset librispeech --data_dir PATH',
     r'model runs/mug': 'papermill nbs/train.ipynb runs/mug.ipynb -p dataset mug',
-    r'model runs/demo': 'diffsda-train --dataset cartoon --steps 2500 --run runs/demo',
+    r'model runs/demo': 'diffsda-train --dataset cartoon --run runs/demo',
     r'judge_cartoon.ipynb .*resume': 'papermill nbs/train_judge.ipynb runs/judge_cartoon.ipynb --cwd nbs',
     r'^(?!diffsda).*--resume': 'diffsda-train --dataset cartoon'}
 
