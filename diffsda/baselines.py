@@ -502,7 +502,8 @@ RATES = {'dsvae': 2e-4, 'c-dsvae': 1e-3, 'spyl': 2e-3, 'dbse': 2e-3}
 PLAIN = dict(weight_decay=0., ema=0., clip_norm=1e9, n_frames=8) # Adam as published: nothing clipped, nothing averaged
 STEPS = 3000 # of our CPU presets, with 32 clips a step
 PUBLISHED_MUG = dict(width=64, g=128, rnn=256, s_dim=64, d_dim=64, init_std=.01, # DBSE
-                     w_rec=87., w_first=30., w_s=15., w_d=1., apart=True)
+                     w_rec=87., w_first=30., w_s=15., w_d=1., apart=True,
+                     cycle=5500) # 100 epochs of about 3,500 clips
 TRAIN_MUG = dict(n_frames=15, batch_size=64, lr=1.5e-3)
 
 # %% ../nbs/45_baselines.ipynb #450049b
@@ -528,7 +529,7 @@ def configure_baseline(settings, # Settings of train.ipynb, with another method 
     sizes, train = published(method, settings.preset or settings.dataset) if settings.sizes else small
     train = {**train, **sound, **budget, **overrides(settings, TrainSettings)}
     if method == 'spyl': sizes['warmup'] = (train.get('steps') or STEPS) // 20 # 50 of 1000 epochs
-    if settings.sizes == 'published_code': sizes['slips'] = SLIPS_OF[method]
+    if settings.sizes == 'published_code': sizes['slips'] = SLIPS_OF[method] + ' cycle' * bool(sizes.get('cycle'))
     return baseline_config(method, **dict(sizes, frame=base.model.frame) | given), train
 
 # %% ../nbs/45_baselines.ipynb #450052

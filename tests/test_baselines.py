@@ -150,6 +150,8 @@ def test_the_first_frame_apart():
 def test_published_sizes():
     config, of = configure_baseline(Settings(method='dbse', sizes='published', preset='mug'))
     assert (config.s_dim, config.w_rec, config.apart, of['n_frames'], of['lr']) == (64, 87., True, 15, 1.5e-3)
+    config, _ = configure_baseline(Settings(method='dbse', sizes='published_code', preset='mug'))
+    assert config.slips == 'slot cycle' and config.cycle == 5500
     config, _ = configure_baseline(Settings(method='c-dsvae', sizes='published_code', preset='cartoon64'))
     assert config.slips == 'mi leaky' and config.frame == (3, 64, 64) and config.s_dim == 256
 
