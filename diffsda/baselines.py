@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['METHODS', 'SOUND', 'UNIT', 'SLIPS', 'SLIPS_OF', 'SPANS', 'PUBLISHED', 'EPOCHS', 'RATES', 'PLAIN', 'STEPS',
            'PUBLISHED_MUG', 'TRAIN_MUG', 'CLASSES', 'Disentangler', 'MethodConfig', 'normal', 'Gaussian', 'standard',
-           'kl', 'BaselineConfig', 'baseline_config', 'frame_encoder', 'frame_decoder', 'VectorNet', 'Heads',
-           'WholeClip', 'FirstFrame', 'MotionPrior', 'squared_error', 'cycled', 'mutual_information', 'nce', 'sim_nce',
-           'content_view', 'motion_view', 'Baseline', 'over_time', 'negatives', 'OwnPrior', 'published',
+           'kl', 'BaselineConfig', 'check_baseline', 'baseline_config', 'frame_encoder', 'frame_decoder', 'VectorNet',
+           'Heads', 'WholeClip', 'FirstFrame', 'MotionPrior', 'squared_error', 'cycled', 'mutual_information', 'nce',
+           'sim_nce', 'content_view', 'motion_view', 'Baseline', 'over_time', 'negatives', 'OwnPrior', 'published',
            'configure_baseline', 'open_model']
 
 # %% ../nbs/45_baselines.ipynb #450002
@@ -128,15 +128,19 @@ class BaselineConfig(MethodConfig):
     mean: float = 0.           # of vectors in training, for the codec: one number, or a tuple of one a band
     std: float = .5            # likewise
 
-    def __post_init__(self):
-        check_config(self, free=('mean',), many=('mean', 'std'), zero=[k for k in vars(self) if k[:2] in ('w_', 'wa', 'cy', 'mo', 'in')])
-        if self.method not in METHODS: refuse(f'method={self.method!r}', 'it is not known', ', '.join(METHODS))
-        if self.negatives not in SPANS:
-            refuse(f'negatives={self.negatives!r}', 'it is not known', ', '.join(SPANS))
-        for name in self.slips.split():
-            if name not in SLIPS: refuse(f'slips={self.slips!r}', f'{name} is not known', ' '.join(SLIPS))
-        if len(self.frame) != 1 and self.frame not in [(3, h, h) for h in (32, 64, 128)]:
-            refuse(f'frame={self.frame}', 'not a possible frame', '(3, h, h) for h 32, 64 or 128, or (f,)')
+    def __post_init__(self): check_baseline(self)
+
+# %% ../nbs/45_baselines.ipynb #450010d
+def check_baseline(c): # BaselineConfig; raises BadInput
+    may_be_0 = [k for k in vars(c) if k[:2] == 'w_'] + ['warmup', 'cycle', 'motion', 'init_std']
+    check_config(c, free=('mean',), many=('mean', 'std'), zero=may_be_0)
+    if c.method not in METHODS: refuse(f'method={c.method!r}', 'it is not known', ', '.join(METHODS))
+    if c.negatives not in SPANS:
+        refuse(f'negatives={c.negatives!r}', 'it is not known', ', '.join(SPANS))
+    for name in c.slips.split():
+        if name not in SLIPS: refuse(f'slips={c.slips!r}', f'{name} is not known', ' '.join(SLIPS))
+    if len(c.frame) != 1 and c.frame not in [(3, h, h) for h in (32, 64, 128)]:
+        refuse(f'frame={c.frame}', 'not a possible frame', '(3, h, h) for h 32, 64 or 128, or (f,)')
 
 # %% ../nbs/45_baselines.ipynb #450010c
 def baseline_config(method, # 'dsvae', 'c-dsvae', 'spyl' or 'dbse'
@@ -378,6 +382,7 @@ def negatives(q,           # Gaussian (b, k)
     first, last = (round(n * v) for v in SPANS[kind])
     return bank.mean[order[:, first:last]]
 
+# %% ../nbs/45_baselines.ipynb #450037b
 @patch
 def new_motion(self:Baseline, n, n_frames): # clips, frames -> (n, n_frames, d_dim) means along a free run of the prior
     return self.prior.run(n, n_frames)[0].mean
@@ -414,6 +419,7 @@ def first_error(self:Baseline, decoded, x, # (b, t, ...)
     if self.codec: return squared_error(self.paint(s, torch.zeros_like(d)), x).mean()
     return squared_error(decoded[:, :1], x[:, :1]).mean() / x.shape[1]
 
+# %% ../nbs/45_baselines.ipynb #450040c
 @patch
 def parts(self:Baseline, x, # (b, t, ...) in [0, 1]
          ):                 # {name: 0-d}, weighted
@@ -463,6 +469,7 @@ def prepare_batch(self:Baseline, clips): # (b, t, ...) as the user sees them -> 
     if self.codec: return (self.codec.encode(clips),)
     return (clips.float() / (255 if clips.dtype == torch.uint8 else 1),)
 
+# %% ../nbs/45_baselines.ipynb #450042c
 @patch
 def encode(self:Baseline, clip,  # (b, t, ...) uint8 or float in [0, 1]
            sample=False,         # True: a sample of the posteriors, not their means
@@ -493,7 +500,7 @@ class OwnPrior:
 
 # %% ../nbs/45_baselines.ipynb #450049
 PUBLISHED = { # sizes and training, as published for Sprites (azencot-group/SPYL, azencot-group/DBSE, JunwenBai/C-DSVAE)
-    'dsvae': dict(width=64, g=128, rnn=256, s_dim=256, d_dim=32, init_std=.01), # the later papers' body; no DSVAE was published so
+    'dsvae': dict(width=64, g=128, rnn=256, s_dim=256, d_dim=32, init_std=.01), # the later papers' body
     'c-dsvae': dict(width=64, g=128, rnn=256, s_dim=256, d_dim=32, init_std=.01),
     'spyl': dict(width=64, g=128, rnn=256, s_dim=256, d_dim=32, init_std=.01),
     'dbse': dict(width=64, g=256, rnn=64, s_dim=256, d_dim=256, init_std=.01)}
@@ -525,7 +532,8 @@ def configure_baseline(settings, # Settings of train.ipynb, with another method 
     if odd: refuse(f'parameter {odd[0]}', f'method {method} has none', 's_dim and d_dim', 'leave it out')
     sound = dict(n_frames=base.train['n_frames'], batch_size=24, lr=1e-3) if len(base.model.frame) == 1 else {}
     budget = dict(steps=0, minutes=0.) if settings.steps or settings.minutes else {}
-    small = dict(s_dim=base.model.s_dim, d_dim=base.model.d_dim, motion=128), dict(PLAIN, batch_size=32, steps=STEPS, lr=2e-3)
+    small = (dict(s_dim=base.model.s_dim, d_dim=base.model.d_dim, motion=128),
+             dict(PLAIN, batch_size=32, steps=STEPS, lr=2e-3))
     sizes, train = published(method, settings.preset or settings.dataset) if settings.sizes else small
     train = {**train, **sound, **budget, **overrides(settings, TrainSettings)}
     if method == 'spyl': sizes['warmup'] = (train.get('steps') or STEPS) // 20 # 50 of 1000 epochs

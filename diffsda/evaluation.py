@@ -238,6 +238,7 @@ def judged(self:Evaluation, x_s, # (n, t, ...): who from x
         found[f'judge, {kind}'] = np.mean(right, 0).astype(float)
     return found
 
+# %% ../nbs/68_evaluation.ipynb #680016b
 @patch
 def measure_swap(self:Evaluation, x_s, # (n, t, ...)
                  x_d,                  # (n, t, ...)
@@ -266,7 +267,8 @@ def about(self:Evaluation): # dict
     named = {k: f'{v.name} {v.version}' if hasattr(v, 'version') else fingerprint(v) for k, v in nets.items() if v}
     digest = hashlib.sha256(json.dumps(list(pairs)).encode()).hexdigest()[:16]
     data = hashlib.sha256(self.clips.x.numpy().tobytes()).hexdigest()[:16]
-    return dict(columns=2, model=fingerprint(self.model), data=data, pairs=digest, dataset=self.data.name, **sampling, **named)
+    return dict(columns=2, model=fingerprint(self.model), data=data, pairs=digest,
+                dataset=self.data.name, **sampling, **named)
 
 @patch
 def kept(self:Evaluation, name, # of the row
@@ -468,6 +470,7 @@ def per_pair(rows): # of `swaps` -> {row: {name: 'one number a pair, mean over t
     return {row: {name: ' '.join(f'{x:.5g}' for x in means(parts, name)) for name in parts[0][0]}
             for row, parts in rows.items()}
 
+# %% ../nbs/68_evaluation.ipynb #680036b
 @patch
 def write(self:Evaluation, **tables): # name -> {row: {name: Interval or number}}
     "results.json and pairs.csv in the folder of the results."
@@ -475,8 +478,8 @@ def write(self:Evaluation, **tables): # name -> {row: {name: Interval or number}
     write_pairs(self.out / 'pairs.csv', self.pairs)
     c, n = self.settings, self.settings.n_steps or self.model.config.n_steps
     facts = dict(model=str(self.folder), trained_on=self.trained_on, dataset=self.data.name, split=c.split,
-                 zero_shot=self.trained_on not in (self.data.name, 'unknown'), pairs=len(self.pairs), frames=self.clips.x.shape[1],
-                 seeds=c.seeds, evaluations=2 * n - 1, commit=commit(),
+                 zero_shot=self.trained_on not in (self.data.name, 'unknown'), pairs=len(self.pairs),
+                 frames=self.clips.x.shape[1], seeds=c.seeds, evaluations=2 * n - 1, commit=commit(),
                  temperature=self.model.config.temperature if c.temperature is None else c.temperature)
     missing = [why for why in (self.no_points, self.no_identity) if why]
     about = dict(facts, method=self.method, depends_on=self.about, settings=asdict(c), not_measured=missing,
@@ -495,13 +498,14 @@ def read_results(path,  # of a results.json
 def open_results(files): # {name of a method in the tables: path of a results.json} -> {name: dict}
     "Raises BadInput for results that are not of the same pairs, or of other networks."
     found = {name: json.loads(expanded(path).read_text()) for name, path in files.items()}
-    of = {name: {k: v for k, v in r['depends_on'].items() if k in ('columns', 'data', 'pairs', 'points', 'identity', 'judge')}
+    keys = 'columns', 'data', 'pairs', 'points', 'identity', 'judge'
+    of = {name: {k: v for k, v in r['depends_on'].items() if k in keys}
           for name, r in found.items()}
     first = next(iter(of))
     for name, what in of.items():
         odd = [k for k in {**of[first], **what} if of[first].get(k) != what.get(k)]
-        if odd: refuse(files[name], f'other {" and ".join(odd)} than in {files[first]}', 'results of the same evaluation',
-                       'evaluate both with the same settings')
+        if odd: refuse(files[name], f'other {" and ".join(odd)} than in {files[first]}',
+                       'results of the same evaluation', 'evaluate both with the same settings')
     return found
 
 def renamed(row, result, name): # a row of the table of one method, by the name of `compare`

@@ -324,7 +324,8 @@ def write_pictures(self:Experiment, pairs, # SwapPairs
     save_picture(self.swap_picture, self.out / 'swap.png')
     save_picture(self.reconstruction_picture, self.out / 'reconstruction.png')
     clips = dict(static=pairs.static, dynamic=pairs.dynamic, swap=result.swapped, reconstruction=result.reconstructed)
-    self.sounds = {} if self.images or self.settings.frontend else {name: to_sound(clip[0]) for name, clip in clips.items()}
+    silent = self.images or self.settings.frontend
+    self.sounds = {} if silent else {name: to_sound(clip[0]) for name, clip in clips.items()}
     for name, sound in self.sounds.items(): write_sound(self.out / 'sounds' / f'{name}.wav', sound)
 
 # %% ../nbs/65_experiment.ipynb #650130

@@ -162,7 +162,7 @@ def render(self:Session, request, # Swap, Walk or New
     return [*sources, Row(*request.label(self), GREEN, made)]
 
 # %% ../nbs/52_explorer.ipynb #520022
-KEPT = 'dataset', 'data_dir', 'clips', 'first_stage', 'n_clips', 'stride', 'frontend' # settings that say which clips a run has
+KEPT = 'dataset', 'data_dir', 'clips', 'first_stage', 'n_clips', 'stride', 'frontend' # of a run: its clips
 
 def read_dict(path, # Path of a JSON file, or of one that is not there
              ):     # dict, {} where nothing is there

@@ -346,10 +346,12 @@ class Speech:
         _, who, self.takes = np.unique(self.labels['speaker'], return_inverse=True, return_counts=True)
         self.by_speaker = np.argsort(who, kind='stable')
 
-    def __len__(self): return len(self.items)
+# %% ../nbs/36_speech.ipynb #36h109
+@patch
+def __len__(self:Speech): return len(self.items)
 
-    @property
-    def minutes(self): return len(self.frames) * HOP / RATE / 60
+@patch(as_prop=True)
+def minutes(self:Speech): return len(self.frames) * HOP / RATE / 60
 
 # %% ../nbs/36_speech.ipynb #360035
 @patch

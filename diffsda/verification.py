@@ -86,8 +86,8 @@ def verify(model,       # of sound
     speakers, n = [u[1] for u in utterances], len(utterances)
     rate = {name: eer(*all_pairs(v, speakers)) for name, v in mean_vectors(model, utterances, n_frames).items()}
     sampled = dict(sampled_eer=rate['sampled']) if 'sampled' in rate else {} # d as DBSE's code measures it
-    return sampled | dict(static_eer=rate['s'], dynamic_eer=rate['d'], mel_mean_eer=rate['mel'], gap=rate['d'] - rate['s'],
-                speakers=len(set(speakers)), utterances=n, pairs=n * (n - 1) // 2)
+    return sampled | dict(static_eer=rate['s'], dynamic_eer=rate['d'], mel_mean_eer=rate['mel'],
+                gap=rate['d'] - rate['s'], speakers=len(set(speakers)), utterances=n, pairs=n * (n - 1) // 2)
 
 # %% ../nbs/63_verification.ipynb #630021
 def plot_roc(vectors,  # as `mean_vectors` returns them
