@@ -350,7 +350,7 @@ def infer(self:Baseline, x): # (b, t, ...) in [0, 1] -> Gaussians q(s), q(d)
     return self.posterior(self.frames(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
 
 @patch
-def paint(self:Baseline, s, d): # (b, s_dim), (b, t, d_dim) -> (b, t, ...)
+def output(self:Baseline, s, d): # (b, s_dim), (b, t, d_dim) -> (b, t, ...)
     z = Factors(s, d).cond()
     return self.decoder(z) if self.codec else self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2])
 
@@ -395,9 +395,9 @@ def predictive_contrast(self:Baseline, q_s, # Gaussian (b, s_dim)
     c, (b, t) = self.config, q_d.mean.shape[:2]
     with torch.no_grad():
         s = torch.randn(4 * b, c.s_dim, device=self.device)
-        bank_s, bank_d = self.infer(self.paint(s, self.new_motion(4 * b, t)))
-    same_s, _ = self.infer(self.paint(q_s.mean, self.new_motion(b, t)))
-    _, same_d = self.infer(self.paint(torch.randn_like(q_s.mean), q_d.mean))
+        bank_s, bank_d = self.infer(self.output(s, self.new_motion(4 * b, t)))
+    same_s, _ = self.infer(self.output(q_s.mean, self.new_motion(b, t)))
+    _, same_d = self.infer(self.output(torch.randn_like(q_s.mean), q_d.mean))
     flat, flat_same, flat_bank = map(over_time, (q_d, same_d, bank_d))
     how = c.negatives, 'hard' in c.slips.split()
     return (c.w_nce_s * nce(q_s.mean, same_s.mean, negatives(q_s, bank_s, *how))
@@ -416,7 +416,7 @@ def view_contrast(self:Baseline, x, # (b, t, ...)
 def first_error(self:Baseline, decoded, x, # (b, t, ...)
                 s, d):                     # samples -> 0-d
     "What DBSE adds: the first frame again; of sound, the whole clip from s alone."
-    if self.codec: return squared_error(self.paint(s, torch.zeros_like(d)), x).mean()
+    if self.codec: return squared_error(self.output(s, torch.zeros_like(d)), x).mean()
     return squared_error(decoded[:, :1], x[:, :1]).mean() / x.shape[1]
 
 # %% ../nbs/45_baselines.ipynb #450040c
@@ -426,7 +426,7 @@ def parts(self:Baseline, x, # (b, t, ...) in [0, 1]
     "The terms of the loss."
     c, (q_s, q_d), slips = self.config, self.infer(x), self.config.slips.split()
     s, d = q_s.sample(), q_d.sample()
-    decoded, rest = self.paint(s, d), slice(int(c.apart), None)
+    decoded, rest = self.output(s, d), slice(int(c.apart), None)
     share = len(range(*rest.indices(x.shape[1]))) / x.shape[1]
     prior = self.prior.run(*d.shape[:2])[0] if 'free' in slips else self.prior(d)
     annealed = cycled(int(self.steps), c.cycle) if c.cycle else 1.
@@ -482,7 +482,7 @@ def encode(self:Baseline, clip,  # (b, t, ...) uint8 or float in [0, 1]
 @patch
 def decode(self:Baseline, factors, generator=None, **sampling): # Factors -> clips; there is nothing to sample
     "The clips that have these factors."
-    with self.answering(): x = self.paint(factors.s.to(self.device), factors.d.to(self.device))
+    with self.answering(): x = self.output(factors.s.to(self.device), factors.d.to(self.device))
     return self.codec.decode(x) if self.codec else x
 
 # %% ../nbs/45_baselines.ipynb #450042b

@@ -140,7 +140,7 @@ def test_the_first_frame_apart():
     model, x = small('dbse', apart=True, w_rec=87., w_first=30.).train(), torch.rand(2, 4, 3, 32, 32)
     torch.manual_seed(3)
     q_s, q_d = model.infer(x)
-    wrong = (model.paint(q_s.sample(), q_d.sample()) - x) ** 2
+    wrong = (model.output(q_s.sample(), q_d.sample()) - x) ** 2
     torch.manual_seed(3)
     found = model.parts(x)
     scale = 8 * 3 * 64 * 64 / x[0].numel()
@@ -162,7 +162,7 @@ def test_sound_of_dbse_by_hand():
     torch.manual_seed(3)
     s = model.infer(x)[0].sample()
     torch.manual_seed(3)
-    wrong = ((model.paint(s, torch.zeros(2, 7, 8)) - x) ** 2).sum().item() / 2
+    wrong = ((model.output(s, torch.zeros(2, 7, 8)) - x) ** 2).sum().item() / 2
     assert model.parts(x)['first frame'].item() == pytest.approx(100 * 20 * 201 / (7 * 80) * wrong, rel=1e-4)
 
 def test_in_the_explorer(tmp_path):
