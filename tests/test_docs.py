@@ -46,7 +46,7 @@ def test_opens_in_the_browser(site):
             loaded = 'all => all.map(i => i.complete && i.naturalWidth > 0)'
             images = page.locator('.md-content img').evaluate_all(loaded)
             assert images and all(images)
-            page.fill('.md-search__input', 'preconditioning')
+            page.locator('.md-search__input').press_sequentially('preconditioning') # the search listens to keys
             page.wait_for_selector('.md-search-result__item', timeout=60_000)
             page.goto(f'{at}/index.html')
             page.get_by_role('link', name='Samplers').first.click()
