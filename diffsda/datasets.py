@@ -19,11 +19,13 @@ from .toys import CartoonFaces
 from .vowels import Vowels
 
 # %% ../nbs/39_datasets.ipynb #390005
-SOURCES = { # datasets of the paper that are prepared from their owners' files
+SOURCES = { # datasets that are prepared from their owners' files
     'mug': 'MUG facial expressions are given on request at https://mug.ee.auth.gr/fed',
     'taichi_hd': 'TaiChi-HD is fetched with the scripts of https://github.com/AliaksandrSiarohin/video-preprocessing',
     'voxceleb': 'VoxCeleb is given on request at https://www.robots.ox.ac.uk/~vgg/data/voxceleb',
     'celebv_hq': 'CelebV-HQ is fetched as https://github.com/CelebV-HQ/CelebV-HQ says',
+    'london': 'the Face Research Lab London Set (CC BY 4.0) is on figshare, doi 10.6084/m9.figshare.5047666',
+    'grid': 'the GRID corpus (CC BY 4.0) is at https://zenodo.org/records/3625687',
 }
 
 def shown(path): # Path -> str, from the working folder where that is shorter

@@ -18,6 +18,7 @@ from einops import rearrange
 from fastcore.basics import patch
 from fastcore.docments import docments
 from tqdm import tqdm
+from .augmentation import Augmented
 from .baselines import Baseline, configure_baseline
 from .codec import fit_pixels, fit_series, pooled
 from .datasets import open_dataset
@@ -91,6 +92,7 @@ def open_data(self:Experiment, config): # ModelConfig
     how = (s.data_dir, s.clips, config.frame[-1], s.n_clips, s.stride, s.frontend)
     self.train_set, self.test_set = (open_dataset(s.dataset, split, *how) for split in ('train', 'test'))
     check_frames(self.train_set, config, s)
+    if s.augment: self.train_set = Augmented(self.train_set, s.augment)
     self.train_set.draw(np.random.default_rng(0), 2, self.config.n_frames)
     self.spoken = self.test_set.utterances() if hasattr(self.test_set, 'utterances') else []
     if self.spoken and len({u[1] for u in self.spoken}) < 2:

@@ -29,6 +29,7 @@ class DataSettings:
     stride: int = 0           # prepared clips: frames so far apart; 0: at random, as in the paper (sound: neighbours)
     frontend: str = ''        # speech: 'authors' for frames as their code makes them; '' for the paper's 8.5 ms
     first_stage: str = ''     # latents: folder of their first stage, to see images; '' is where dataset.json says
+    augment: str = ''         # images: change training clips at random, words of 'crop flip colour background'
     per_band: bool = True     # sound, latents: mean and std of each band or channel; False: one mean and std for all
 
 @dataclass(frozen=True)
