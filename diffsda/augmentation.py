@@ -88,7 +88,7 @@ def augmented(clips, # (b, t, 3, h, w) uint8
     return (x.clamp(0, 1) * 255).round().byte()
 
 
-# %% ../nbs/46_augmentation.ipynb #18337ced
+# %% ../nbs/46_augmentation.ipynb #460014b
 class Augmented:
     "A dataset of images whose training batches are changed. Raises BadInput for another one, or for unknown words."
     def __init__(self, data, # the dataset
