@@ -36,7 +36,7 @@ class DataSettings:
 class RunSettings:
     "Run"
     method: str = 'diffsda'   # or a baseline: dsvae, c-dsvae, spyl or dbse
-    sizes: str = ''           # of a baseline: 'published', 'published_code' with its slips, or '' for two CPU cores
+    sizes: str = ''           # of a baseline: '' for two CPU cores, 'diffsda', 'published', 'published_code' (slips)
     preset: str = ''          # model and training settings; '' takes the dataset's own
     run: str = ''             # folder of the run; '' is runs/<preset or dataset>
     resume: bool = False      # go on from the run's checkpoint
@@ -88,7 +88,7 @@ class Settings(TrainSettings, ModelSettings, RunSettings, DataSettings): # the f
 # %% ../nbs/43_settings.ipynb #430013
 CHOICES = dict(clips=('character', 'action'), input_scaling=('unit', 'wiener'), static_pooling=('last', 'mean'),
                noise=('fresh', 'donor', 'reference', 'all'), method=('diffsda', 'dsvae', 'c-dsvae', 'spyl', 'dbse'),
-               sizes=('', 'published', 'published_code'), frontend=('', 'authors'))
+               sizes=('', 'diffsda', 'published', 'published_code'), frontend=('', 'authors'))
 LOWEST = dict(P_mean=-20, s_dim=1, d_dim=1, hidden=1, base=1, n_steps=1, pairs=1, seeds=1) # 0 for every other number
 HIGHEST = dict(P_mean=20, ema=1) # 2**63 for every other number
 
