@@ -11,7 +11,7 @@ nbs = Path(__file__).resolve().parent.parent / 'nbs'
 SECTIONS = { # the order of reading, not of numbers: the model comes before the data that one needs
     'Start': 'index train results',
     'Factors and probability': '00_factors 01_viz 02_probability',
-    'The mathematics': '10_sde 11_edm 12_samplers',
+    'The mathematics': '10_sde 11_edm 12_samplers 13_few_steps',
     'The networks': '20_layers 21_unet 22_encoder 23_mlp',
     'Model and training': '40_presets 41_model 46_augmentation 42_training ablation',
     'New clips, hidden factors': '50_prior train_prior 51_traversal 52_explorer explorer',

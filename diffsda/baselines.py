@@ -50,7 +50,7 @@ class MethodConfig:
     s_dim: int = 32            # size of the static factor
     d_dim: int = 8             # size of the dynamic factor of a frame
     # what a method that does not sample answers, where DiffSDA has a setting
-    latent, first_stage, temperature, n_steps = False, '', 1., 1
+    latent, first_stage, temperature, n_steps, solver = False, '', 1., 1, 'heun'
 
     def __post_init__(self): check_config(self)
 

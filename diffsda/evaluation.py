@@ -25,6 +25,7 @@ from .files import expanded, explained, fingerprint, write_json, write_rows
 from .first_stage import stage_for, to_pixels
 from .judge import Judge, judge_scores
 from .metrics import mse, sharpness
+from .model import evaluations, planned
 from .perception import CartoonIdentity, CartoonPoints, aed, akd, see
 from .preparation import data_folder
 from .prior import Prior, check_prior
@@ -53,7 +54,8 @@ class PairsAndNoise:
     n_frames: int = 8          # of each clip
     seeds: int = 3             # of the noise; every number is their mean
     noise: str = 'fresh'       # a swap starts from 'fresh' noise, that of the 'donor' or 'reference'; or 'all' three
-    n_steps: int | None = None # of the sampler: 2 n - 1 network evaluations
+    n_steps: int | None = None # of the sampler: 2 n - 1 network evaluations of 'heun', n of 'dpmpp'
+    solver: str | None = None  # of the sampler: 'heun' (Alg. 1) or 'dpmpp' (few steps); None: the model's
     temperature: float | None = None # scale of fresh noise; 1: the method without this heuristic
     batch: int = 16            # clips at a time
 
@@ -259,16 +261,19 @@ def measure_swap(self:Evaluation, x_s, # (n, t, ...)
 
 # %% ../nbs/68_evaluation.ipynb #680019
 @patch(as_prop=True)
+def sampling(self:Evaluation): # dict: options of `decode`
+    return {k: getattr(self.settings, k) for k in ('n_steps', 'solver', 'temperature')}
+
+@patch(as_prop=True)
 def about(self:Evaluation): # dict
     "What the numbers depend on, but for the method of a row."
     c, nets = self.settings, dict(points=self.points, identity=self.identity, judge=self.judge, prior=self.prior)
     pairs = zip(self.pairs.x, self.pairs.x_hat, self.pairs.at_x.tolist(), self.pairs.at_x_hat.tolist())
-    sampling = {k: getattr(c, k) for k in ('n_steps', 'temperature', 'batch')}
     named = {k: f'{v.name} {v.version}' if hasattr(v, 'version') else fingerprint(v) for k, v in nets.items() if v}
     digest = hashlib.sha256(json.dumps(list(pairs)).encode()).hexdigest()[:16]
     data = hashlib.sha256(self.clips.x.numpy().tobytes()).hexdigest()[:16]
     return dict(columns=2, model=fingerprint(self.model), data=data, pairs=digest,
-                dataset=self.data.name, **sampling, **named)
+                dataset=self.data.name, **self.sampling, batch=c.batch, **named)
 
 @patch
 def kept(self:Evaluation, name, # of the row
@@ -305,7 +310,7 @@ def bar(self:Evaluation, name): # -> a function that wraps a list, or None
 def swaps(self:Evaluation): # {row: list of (values, notes), one a seed}
     "The rows of Table 1: the right answers, the two copies, and the model from each kind of noise."
     c, clips = self.settings, self.clips
-    rows, options = {}, dict(n_steps=c.n_steps, temperature=c.temperature, batch=c.batch)
+    rows, options = {}, dict(self.sampling, batch=c.batch)
     fixed = {'Oracle (rendered)': (clips.right_s, clips.right_d), 'copy of the static source': (clips.x, clips.x_hat),
              'copy of the dynamic source': (clips.x_hat, clips.x)}
     for name, (x_s, x_d) in fixed.items():
@@ -324,7 +329,7 @@ def swaps(self:Evaluation): # {row: list of (values, notes), one a seed}
 def reconstructions(self:Evaluation): # as `swaps`
     "The rows of Table 2: three kinds of reconstruction of the clips x."
     c, rows = self.settings, {}
-    options = dict(n_steps=c.n_steps, temperature=c.temperature, batch=c.batch)
+    options = dict(self.sampling, batch=c.batch)
     def measure(kind, seed):
         bar = self.bar(f'{kind}, seed {seed}')
         made = reconstruct(self.model, self.clips.x, kind, seed=seed, progress=bar, **options)
@@ -379,7 +384,7 @@ def resampled(self:Evaluation, kept, # 'dynamic' or 'static': the factor that st
         all_of = [self.model.encode(part) for part in x.split(c.batch)]
         order = other_people(self.pairs, seed)
         new = Factors(torch.cat([f.s for f in all_of])[order], torch.cat([f.d for f in all_of])[order])
-    how = {k: v for k, v in dict(n_steps=c.n_steps, temperature=c.temperature).items() if v is not None}
+    how = {k: v for k, v in self.sampling.items() if v is not None}
     parts = list(torch.arange(len(x)).split(c.batch))
     wrap = self.bar(f'{kept} kept, seed {seed}')
     for i in wrap(parts) if wrap else parts:
@@ -476,10 +481,11 @@ def write(self:Evaluation, **tables): # name -> {row: {name: Interval or number}
     "results.json and pairs.csv in the folder of the results."
     self.out.mkdir(parents=True, exist_ok=True)
     write_pairs(self.out / 'pairs.csv', self.pairs)
-    c, n = self.settings, self.settings.n_steps or self.model.config.n_steps
+    c, (solver, n) = self.settings, planned(self.model.config, self.settings.solver, self.settings.n_steps)
+    nfe = evaluations(solver, n) if self.samples else 1
     facts = dict(model=str(self.folder), trained_on=self.trained_on, dataset=self.data.name, split=c.split,
                  zero_shot=self.trained_on not in (self.data.name, 'unknown'), pairs=len(self.pairs),
-                 frames=self.clips.x.shape[1], seeds=c.seeds, evaluations=2 * n - 1, commit=commit(),
+                 frames=self.clips.x.shape[1], seeds=c.seeds, solver=solver, evaluations=nfe, commit=commit(),
                  temperature=self.model.config.temperature if c.temperature is None else c.temperature)
     missing = [why for why in (self.no_points, self.no_identity) if why]
     about = dict(facts, method=self.method, depends_on=self.about, settings=asdict(c), not_measured=missing,

@@ -26,7 +26,7 @@ from .factors import BadInput, refuse
 from .files import expanded, explained, replacing, write_json
 from .first_stage import stage_for, to_pixels
 from .metrics import mse, swap_error
-from .model import DiffSDA
+from .model import DiffSDA, evaluations
 from .pace import first_swap, set_pace, verdict
 from .presets import ModelConfig
 from .settings import GROUPS, Settings, configure, kind_of, read_settings, run_folder
@@ -348,7 +348,7 @@ def facts(self:Experiment, pairs): # SwapPairs
                    minutes=round(trainer.elapsed / 60, 4), seed=self.settings.seed,
                    n_params=sum(p.numel() for p in self.model.parameters()))
     measured = dict(temperature=c.temperature, pairs=len(pairs.dynamic), n_frames=pairs.dynamic.shape[1],
-                    frame=list(c.frame), evaluations=2 * c.n_steps - 1, device=str(self.model.device),
+                    frame=list(c.frame), solver=c.solver, evaluations=evaluations(c.solver, c.n_steps), device=str(self.model.device),
                     machine=platform.processor() or platform.machine(), cores=torch.get_num_threads(),
                     torch=torch.__version__)
     return trained, measured

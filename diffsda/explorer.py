@@ -143,11 +143,11 @@ def pixels(self:Session, i): # index of a clip -> (t, 3, h, w)
 
 @patch
 def decode(self:Session, factors, # Factors of one clip
-           draft,                 # one evaluation, or the model's own sampler
+           draft,                 # one evaluation, or the few of DPM-Solver++(2M)
            progress=None,         # wraps the steps of the sampler
           ):                      # (t, 3, h, w)
     "The frames that have these factors; always from the same noise."
-    options = dict(n_steps=1, temperature=0.) if draft else dict(progress=progress)
+    options = dict(n_steps=1, temperature=0.) if draft else dict(solver='dpmpp', progress=progress)
     made = self.model.decode(factors, generator=torch.Generator().manual_seed(0), **options)
     return to_pixels(made.cpu(), self.model, self.stage)[0]
 

@@ -102,6 +102,7 @@ def swap_error(model,            # DiffSDA, or anything with its `reconstruct` a
                pairs,            # SwapPairs of n test clips; truth None where it cannot be known
                invert=False,     # True: start from the dynamic source's own noise (Alg. 2)
                n_steps=None,     # of the sampler; None: the model's
+               solver=None,      # 'heun' or 'dpmpp'; None: the model's
                temperature=None, # scale of the starting noise; None: the model's
                batch=16,         # pairs at a time
                seed=0,           # of the noise of the first batch; one more for each that follows
@@ -112,7 +113,7 @@ def swap_error(model,            # DiffSDA, or anything with its `reconstruct` a
     batch = check_number('batch', batch, 'above 0', whole=True)
     batches, done = list(zip(static.split(batch), dynamic.split(batch))), []
     for k, (who, what) in enumerate(progress(batches) if progress else batches):
-        options = lambda: dict(invert=invert, n_steps=n_steps, temperature=temperature,
+        options = lambda: dict(invert=invert, n_steps=n_steps, solver=solver, temperature=temperature,
                                generator=torch.Generator().manual_seed(seed + k))
         done.append((model.reconstruct(what, **options()).cpu(), model.swap(who, what, **options()).cpu()))
     reconstructed, swapped = (torch.cat(clips) for clips in zip(*done))

@@ -125,7 +125,8 @@ class ModelConfig(NetworkSizes):
     "Everything that decides a `DiffSDA`; saved beside its weights as config.json. Raises BadInput."
     P_mean: float = -1.2         # ln(sigma) ~ N(P_mean, P_std^2) in training
     P_std: float = 1.2
-    n_steps: int = 32            # sampler steps: 2 n_steps - 1 network evaluations
+    n_steps: int = 32            # sampler steps: 2 n_steps - 1 network evaluations ('dpmpp': n_steps)
+    solver: str = 'heun'         # of the sampler: 'heun' (Alg. 1) or 'dpmpp', see few_steps
     temperature: float = 1.      # scale of the starting noise, a heuristic; 0: one deterministic clip (see model)
     mean: float = 0.5            # of the training data, for the codec: one number, or a tuple of one a band
     std: float = 0.25            # likewise

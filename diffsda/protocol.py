@@ -176,12 +176,12 @@ def swap_both(model,         # with `encode`, `decode` and, for noise of a clip,
               batch=16,      # pairs at a time
               seed=0,        # of fresh noise; batch k has the seed `1000 seed + k`
               progress=None, # wraps the batches, e.g. tqdm
-              **options,     # of `decode`: n_steps, temperature
+              **options,     # of `decode`: n_steps, solver, temperature
              ):              # x_s, x_d, as x
     "Both swaps of every pair (Sec. 5.1)."
     check_noise(noise, model)
     batches, done = list(zip(x.split(batch), x_hat.split(batch))), []
-    steps = {k: options[k] for k in ('n_steps',) if options.get(k)}
+    steps = {k: options[k] for k in ('n_steps', 'solver') if options.get(k)}
     for k, (a, b) in enumerate(progress(batches) if progress else batches):
         f, g, rng = model.encode(a), model.encode(b), torch.Generator().manual_seed(1000 * seed + k)
         starts = [{}, {}]
@@ -202,7 +202,7 @@ def reconstruct(model,         # with `encode`, `decode` and, for 'own', `invert
                 batch=16,      # clips at a time
                 seed=0,        # of fresh noise, as in `swap_both`
                 progress=None, # wraps the batches
-                **options,     # of `decode`: n_steps, temperature
+                **options,     # of `decode`: n_steps, solver, temperature
                ):              # as x
     "Encode and decode. Raises BadInput for a kind that the model does not have."
     if kind not in KINDS: refuse('kind', repr(kind), ' or '.join(map(repr, KINDS)))
@@ -212,7 +212,7 @@ def reconstruct(model,         # with `encode`, `decode` and, for 'own', `invert
         f, how, rng = model.encode(a), dict(options), torch.Generator().manual_seed(1000 * seed + k)
         if kind == 'mean': how |= dict(n_steps=1, temperature=0.)
         if kind == 'own':
-            how = {k: v for k, v in how.items() if k == 'n_steps'}
+            how = {k: v for k, v in how.items() if k in ('n_steps', 'solver')}
             how |= dict(x_T=model.invert(a, f, **how))
         done.append(model.decode(f, generator=rng, **how).cpu())
     return torch.cat(done)

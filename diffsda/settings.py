@@ -60,7 +60,8 @@ class ModelSettings:
     standardise: bool | None = None   # standardised features; False: the paper's encoder literally
     bidirectional: bool | None = None # True: the authors' code, where d also depends on later frames
     shift: bool | None = None         # z scales and shifts; False: the paper's Eq. 3, scale only
-    n_steps: int | None = None        # sampler steps N: 2N - 1 network evaluations
+    n_steps: int | None = None        # sampler steps N: 2N - 1 network evaluations of 'heun', N of 'dpmpp'
+    solver: str | None = None         # of the sampler: 'heun' (Alg. 1) or 'dpmpp' (few steps)
     temperature: float | None = None  # scale of the sampler's starting noise; 1: the method without this heuristic
 
 # %% ../nbs/43_settings.ipynb #430010
@@ -88,7 +89,7 @@ class Settings(TrainSettings, ModelSettings, RunSettings, DataSettings): # the f
 # %% ../nbs/43_settings.ipynb #430013
 CHOICES = dict(clips=('character', 'action'), input_scaling=('unit', 'wiener'), static_pooling=('last', 'mean'),
                noise=('fresh', 'donor', 'reference', 'all'), method=('diffsda', 'dsvae', 'c-dsvae', 'spyl', 'dbse'),
-               sizes=('', 'diffsda', 'published', 'published_code'), frontend=('', 'authors'))
+               sizes=('', 'diffsda', 'published', 'published_code'), frontend=('', 'authors'), solver=('heun', 'dpmpp'))
 LOWEST = dict(P_mean=-20, s_dim=1, d_dim=1, hidden=1, base=1, n_steps=1, pairs=1, seeds=1) # 0 for every other number
 HIGHEST = dict(P_mean=20, ema=1) # 2**63 for every other number
 

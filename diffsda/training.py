@@ -490,7 +490,7 @@ def check_same_run(self:Trainer, state, # of `load_checkpoint`
     except TypeError:
         return refuse(path, 'a checkpoint of another kind of model', f'one of a {type(model).__name__}',
                       'start a new run folder')
-    only_sampling = ('n_steps', 'temperature')
+    only_sampling = ('n_steps', 'temperature', 'solver')
     different = [f'{name}: {value!r} there, {getattr(ours, name)!r} here' for name, value in vars(theirs).items()
                  if value != getattr(ours, name) and name not in only_sampling]
     if different:
