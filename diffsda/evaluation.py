@@ -241,6 +241,10 @@ def judged(self:Evaluation, x_s, # (n, t, ...): who from x
     return found
 
 # %% ../nbs/68_evaluation.ipynb #680016b
+@patch(as_prop=True)
+def sampling(self:Evaluation): # dict: options of `decode`
+    return {k: getattr(self.settings, k) for k in ('n_steps', 'solver', 'temperature')}
+
 @patch
 def measure_swap(self:Evaluation, x_s, # (n, t, ...)
                  x_d,                  # (n, t, ...)
@@ -260,10 +264,6 @@ def measure_swap(self:Evaluation, x_s, # (n, t, ...)
     return values, notes
 
 # %% ../nbs/68_evaluation.ipynb #680019
-@patch(as_prop=True)
-def sampling(self:Evaluation): # dict: options of `decode`
-    return {k: getattr(self.settings, k) for k in ('n_steps', 'solver', 'temperature')}
-
 @patch(as_prop=True)
 def about(self:Evaluation): # dict
     "What the numbers depend on, but for the method of a row."

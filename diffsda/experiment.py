@@ -348,7 +348,8 @@ def facts(self:Experiment, pairs): # SwapPairs
                    minutes=round(trainer.elapsed / 60, 4), seed=self.settings.seed,
                    n_params=sum(p.numel() for p in self.model.parameters()))
     measured = dict(temperature=c.temperature, pairs=len(pairs.dynamic), n_frames=pairs.dynamic.shape[1],
-                    frame=list(c.frame), solver=c.solver, evaluations=evaluations(c.solver, c.n_steps), device=str(self.model.device),
+                    frame=list(c.frame), solver=c.solver, evaluations=evaluations(c.solver, c.n_steps),
+                    device=str(self.model.device),
                     machine=platform.processor() or platform.machine(), cores=torch.get_num_threads(),
                     torch=torch.__version__)
     return trained, measured

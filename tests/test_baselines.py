@@ -159,7 +159,7 @@ def test_sizes_for_two_cores():
     def of(**kw): return configure_baseline(Settings(**dict(preset='cartoon64', method='dbse') | kw))[0]
     ours, equal = of(), of(sizes='diffsda')
     assert (ours.s_dim, ours.d_dim, ours.w_s, ours.width) == (256, 256, 15., 16)
-    assert (equal.s_dim, equal.d_dim, equal.w_s) == (48, 12, METHODS['dbse']['w_s']) # DiffSDA's factors, published weights
+    assert (equal.s_dim, equal.d_dim, equal.w_s) == (48, 12, METHODS['dbse']['w_s']) # DiffSDA's factors
     assert of(d_dim=5).d_dim == 5 and of(method='dsvae').w_s == 1
     sound = of(preset='', dataset='librispeech')
     assert (sound.s_dim, sound.d_dim, sound.w_s) == (32, 4, 1.)
