@@ -289,7 +289,7 @@ def measure_inversion(self:Experiment, clips): # (n, t, ...) of the test set
     if not hasattr(self.model, 'invert'): return {}
     config = self.model.config
     x = self.model.to_x(clips).cpu()
-    back = self.model.to_x(self.model.reconstruct(clips, n_steps=32)).cpu()
+    back = self.model.to_x(self.model.reconstruct(clips, solver='heun', n_steps=32)).cpu()
     peak = 0.5 / config.std if self.images and not config.latent else 1. # the range of images in [0, 1], as x
     return {'inversion_psnr': 10 * math.log10(peak ** 2 / mse(back, x).mean().item())}
 
