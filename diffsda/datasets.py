@@ -79,7 +79,7 @@ def open_dataset(name,     # 'cartoon', 'sprites', 'vowels', 'librispeech', 'fsd
                  data_dir='',       # folder of its files, or of its prepared clips
                  clips='character', # how the clips of Sprites are drawn
                  size=64,    # pixels of a side, where the package renders the frames
-                 n_clips=0,  # cartoon, vowels: make only this many clips; 0: all
+                 n_clips=0,  # make so many (cartoon, vowels), or train on so many (prepared); 0: all
                  stride=0,   # prepared clips: 0 for random frames, k for frames k apart
                  frontend=''): # speech: 'authors' for frames as their code makes them
     "The dataset of that name. Raises BadInput that says what is missing, and where it comes from."
@@ -92,7 +92,7 @@ def open_dataset(name,     # 'cartoon', 'sprites', 'vowels', 'librispeech', 'fsd
     folder = find_prepared(name, data_dir)
     if folder:
         sound = read_info(folder)['modality'] == 'sound'
-        return (PreparedSpeech if sound else Clips)(folder, split, stride)
+        return (PreparedSpeech if sound else Clips)(folder, split, stride, n_clips if split == 'train' else 0)
     data_dir = data_dir and expanded(data_dir)
     if name in CORPORA: return Speech(name, data_dir, split, progress=True, frontend=frontend)
     if name == 'sprites': return Sprites(data_dir or None, split, clips, size=size)

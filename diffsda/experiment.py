@@ -92,6 +92,9 @@ def open_data(self:Experiment, config): # ModelConfig
     how = (s.data_dir, s.clips, config.frame[-1], s.n_clips, s.stride, s.frontend)
     self.train_set, self.test_set = (open_dataset(s.dataset, split, *how) for split in ('train', 'test'))
     check_frames(self.train_set, config, s)
+    if s.n_clips and len(self.train_set) > max(8, s.n_clips):
+        refuse(f'n_clips={s.n_clips}', f'{s.dataset} is always taken whole', 'cartoon, vowels or prepared clips',
+               'leave it out')
     if s.augment: self.train_set = Augmented(self.train_set, s.augment)
     self.train_set.draw(np.random.default_rng(0), 2, self.config.n_frames)
     self.spoken = self.test_set.utterances() if hasattr(self.test_set, 'utterances') else []

@@ -25,7 +25,7 @@ class DataSettings:
     dataset: str = 'cartoon'  # cartoon, sprites, vowels, librispeech, fsdd, timit, or the name of prepared clips
     data_dir: str = ''        # folder of the dataset, '' is data/<dataset>; cartoon and vowels need none
     clips: str = 'character'  # Sprites: clips from all frames of a 'character' or within one 'action'
-    n_clips: int = 0          # cartoon, vowels: make only so many clips, for quick trials; 0: all
+    n_clips: int = 0          # so many clips only: made (cartoon, vowels), or of the training side (prepared); 0: all
     stride: int = 0           # prepared clips: frames so far apart; 0: at random, as in the paper (sound: neighbours)
     frontend: str = ''        # speech: 'authors' for frames as their code makes them; '' for the paper's 8.5 ms
     first_stage: str = ''     # latents: folder of their first stage, to see images; '' is where dataset.json says

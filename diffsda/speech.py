@@ -414,8 +414,8 @@ def pairs(self:Speech,
 class PreparedSpeech(Clips):
     "The same of prepared clips, which are not held in memory: for corpora of hundreds of hours (see clips)."
     utterances = utterances
-    def __init__(self, folder, split='train', stride=0):
-        super().__init__(folder, split, stride)
+    def __init__(self, folder, split='train', stride=0, most=0):
+        super().__init__(folder, split, stride, most)
         self.labels['speaker'] = self.who
 
     def choose(self,

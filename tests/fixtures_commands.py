@@ -118,6 +118,7 @@ DATA = { # placeholder, or the dataset for which a placeholder stands -> who mak
 # Budgets: what is laid over the words of a command, so that it takes seconds.
 SMALL = dict(n_clips=24, pairs=2, batch_size=2)
 PAPER = dict(base=16, hidden=32, n_frames=2, n_steps=3) # a model of Table 4, made small
+WHOLE = {'sprites', 'librispeech', 'fsdd', 'timit'} # datasets that are always taken whole
 FEW = dict(n_clips=24, pairs=2, n_frames=2, n_steps=2, seeds=1)
 BUDGETS = {
     'train': dict(SMALL, steps=2),
@@ -235,6 +236,7 @@ class Clone:
             read_settings(given, Settings if notebook.stem == 'train' else EvaluationSettings)
         if not self.long: return ''
         values = {k: v for k, v in BUDGETS[notebook.stem].items() if k in parameters(notebook)}
+        if notebook.stem == 'train' and given.get('dataset') in WHOLE: del values['n_clips']
         if notebook.stem == 'train' and given.get('dataset') in ('mug', 'voxceleb'): values |= PAPER
         if notebook.stem == 'train_first_stage' and given.get('dataset') == 'mine': values |= dict(size=64)
         values = [w for k, v in (given | values).items() for w in ('-p', k, str(v))]
@@ -246,7 +248,8 @@ class Clone:
         from diffsda.settings import read_settings
         read_settings(vars(make_parser().parse_args(words[1:])))
         if not self.long: return ''
-        small = [w for k, v in SMALL.items() for w in (f'--{k}', str(v))]
+        budget = {k: v for k, v in SMALL.items() if k != 'n_clips' or not WHOLE & set(words)}
+        small = [w for k, v in budget.items() for w in (f'--{k}', str(v))]
         small += ['--steps', '4' if '--resume' in words else '2']
         if {'mug', 'voxceleb'} & set(words): small += [w for k, v in PAPER.items() for w in (f'--{k}', str(v))]
         return self.process([*words, *small])

@@ -6,10 +6,14 @@ import pytest
 import torch
 from PIL import Image
 from diffsda.clips import Clips, check
+from diffsda.datasets import open_dataset
 from diffsda.detectors import FaceApi
+from diffsda.experiment import Experiment
 from diffsda.factors import BadInput
+from diffsda.settings import read_settings
 from diffsda.training import load_checkpoint
 from diffsda.video import read_image
+from fixtures import make_sprite_sheets
 from fixtures_video import performance, scene, write_video
 from test_detectors import london, needs_faces, weights
 from test_preparation import TINY, program, skipped, trained
@@ -48,6 +52,17 @@ def test_london(tmp_path, monkeypatch):
         at = [int((clips[what] == f).flatten(1).all(1).nonzero()[0]) for f in d]
         assert torch.equal(truth, clips[who][at])
     assert trained(monkeypatch, 'london', tmp_path / 'london', tmp_path / 'run')['pairs'] == 2
+
+def test_few_of_many_people(tmp_path):
+    "Fewer clips to train on are part of more, and the test side stays. What is always taken whole says so."
+    program('cartoon', '.', tmp_path / 'faces', '--train', 6, '--test', 3, '--size', 32)
+    def ids(side, n): return set(open_dataset('cartoon', side, tmp_path / 'faces', n_clips=n).labels['id'])
+    few, more, every = (ids('train', n) for n in (2, 4, 0))
+    assert few < more < every and [len(v) for v in (few, more, every)] == [2, 4, 6] and len(ids('test', 2)) == 3
+    make_sprite_sheets(tmp_path / 'sheets')
+    given = dict(dataset='sprites', data_dir=tmp_path / 'sheets', n_clips=20, run=tmp_path / 'run', steps=1)
+    with pytest.raises(BadInput, match='n_clips=20: sprites is always taken whole'):
+        Experiment(read_settings({k: v if k in ('n_clips', 'steps') else str(v) for k, v in given.items()}))
 
 @needs_photographs
 def test_london_already_morphed(tmp_path):
