@@ -158,7 +158,7 @@ def load_pairs(data,  # a dataset
     return PairClips(data.take(a, pairs.at_x), data.take(b, pairs.at_x_hat), *right)
 
 # %% ../nbs/64_protocol.ipynb #640017
-NOISE = 'fresh', 'donor', 'reference'
+NOISE = 'fresh', 'donor', 'reference', 'static'
 
 def check_noise(noise, # of a swap
                 model, # with the verbs of DiffSDA
@@ -172,7 +172,7 @@ def check_noise(noise, # of a swap
 def swap_both(model,         # with `encode`, `decode` and, for noise of a clip, `invert`
               x,             # (n, t, ...) clips
               x_hat,         # (n, t, ...) of other identities
-              noise='fresh', # 'fresh', 'donor' or 'reference'
+              noise='fresh', # 'fresh', 'donor', 'reference' or 'static'
               batch=16,      # pairs at a time
               seed=0,        # of fresh noise; batch k has the seed `1000 seed + k`
               progress=None, # wraps the batches, e.g. tqdm
@@ -187,7 +187,8 @@ def swap_both(model,         # with `encode`, `decode` and, for noise of a clip,
         starts = [{}, {}]
         if noise != 'fresh':
             own = model.invert(a, f, **steps)
-            starts = [dict(x_T=model.invert(b, g, **steps) if noise == 'donor' else own), dict(x_T=own)]
+            other = own if noise == 'reference' else model.invert(b, g, **steps)
+            starts = [dict(x_T=v) for v in ((own, other) if noise == 'static' else (other, own))]
         how = options if noise == 'fresh' else steps
         both = [model.decode(z, generator=rng, **how, **s) for z, s in zip((f.swap(g), g.swap(f)), starts)]
         done.append([v.cpu() for v in both])

@@ -88,8 +88,9 @@ class Settings(TrainSettings, ModelSettings, RunSettings, DataSettings): # the f
 
 # %% ../nbs/43_settings.ipynb #430013
 CHOICES = dict(clips=('character', 'action'), input_scaling=('unit', 'wiener'), static_pooling=('last', 'mean'),
-               noise=('fresh', 'donor', 'reference', 'all'), method=('diffsda', 'dsvae', 'c-dsvae', 'spyl', 'dbse'),
-               sizes=('', 'diffsda', 'published', 'published_code'), frontend=('', 'authors'), solver=('heun', 'dpmpp'))
+               noise=('fresh', 'donor', 'reference', 'static', 'all'), solver=('heun', 'dpmpp'),
+               method=('diffsda', 'dsvae', 'c-dsvae', 'spyl', 'dbse'), frontend=('', 'authors'),
+               sizes=('', 'diffsda', 'published', 'published_code'))
 LOWEST = dict(P_mean=-20, s_dim=1, d_dim=1, hidden=1, base=1, n_steps=1, pairs=1, seeds=1) # 0 for every other number
 HIGHEST = dict(P_mean=20, ema=1) # 2**63 for every other number
 

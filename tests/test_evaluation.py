@@ -29,11 +29,12 @@ def model(tmp_path_factory):
 def settings(folder, out, **given):
     return read_settings(FEW | dict(model=str(folder), out=str(out)) | given, EvaluationSettings)
 
-def test_rows_of_three_kinds_of_noise(model, tmp_path):
+def test_rows_of_all_kinds_of_noise(model, tmp_path):
     e = Evaluation(settings(model, tmp_path, noise='all'))
     rows = e.swaps()
     assert list(rows) == ['Oracle (rendered)', 'copy of the static source', 'copy of the dynamic source',
-                          'DiffSDA, fresh noise', 'DiffSDA, donor noise', 'DiffSDA, reference noise']
+                          'DiffSDA, fresh noise', 'DiffSDA, donor noise', 'DiffSDA, reference noise',
+                          'DiffSDA, static noise']
     table = e.table(rows)
     assert table['Oracle (rendered)']['swap error'].mean == 0
     assert table['copy of the static source']['AED'].mean == 0 == table['copy of the dynamic source']['AKD'].mean

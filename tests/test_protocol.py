@@ -93,7 +93,8 @@ class Echo:
 
 def test_which_noise_a_swap_starts_from():
     p = load_pairs(world, fixed_pairs(world, 6, 4))
-    for noise, wanted in dict(fresh=(None, None), donor=(p.x_hat, p.x), reference=(p.x, p.x)).items():
+    for noise, wanted in dict(fresh=(None, None), donor=(p.x_hat, p.x), reference=(p.x, p.x),
+                               static=(p.x, p.x_hat)).items():
         model = Echo()
         model.log = []
         x_s, x_d = swap_both(model, p.x, p.x_hat, noise, n_steps=7, batch=6)
