@@ -192,7 +192,8 @@ def preset_of(settings, # Settings
     if name == 'cartoon' and info.get('modality') == 'latent': return PRESETS['cartoon_latent']
     if name in PRESETS: return PRESETS[name]
     if info:
-        own = PRESETS['own_sound' if info['modality'] == 'sound' else 'own']
+        kind = 'real_faces' if info.get('people') == 'real' else 'own'
+        own = PRESETS['own_sound' if info['modality'] == 'sound' else kind]
         return replace(own, model=replace(own.model, frame=tuple(info['frame']), latent=info['modality'] == 'latent'))
     if not settings.preset: open_dataset(name, 'train', settings.data_dir) # says what is wrong with the name
     refuse(f'preset {name!r}', 'it is not known', '', f'the presets are {", ".join(PRESETS)}')
