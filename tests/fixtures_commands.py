@@ -107,6 +107,8 @@ DATA = { # placeholder, or the dataset for which a placeholder stands -> who mak
     'taichi_hd': lambda to: fixtures_video.make_taichi(to),
     'voxceleb': lambda to: fixtures_video.make_voxceleb(to),
     'celebv_hq': lambda to: fixtures_video.make_celebv(to),
+    'london': lambda to: fixtures_video.make_london(to),
+    'grid': lambda to: fixtures_video.make_grid(to),
     'sprites': lambda to: fixtures.make_sprite_sheets(to),
     'timit': lambda to: fixtures_speech.make_timit(to),
     'librispeech': lambda to: (fixtures_speech.make_librispeech(to, range(10, 30), seconds=5), to)[1],
@@ -132,6 +134,10 @@ BUDGETS = {
 NEEDS = { # a path or a dataset in the words -> the printed command that makes it
     r'data/mug|dataset mug': 'python data_prep/mug.py FOLDER',
     r'dataset mine|data/mine': 'python data_prep/folder.py MY_VIDEOS --name mine --faces --cuts',
+    r'data/london ': 'python data_prep/london.py FOLDER --out data/london',
+    r'data/london32 ': 'python data_prep/london.py FOLDER --size 32 --out data/london32',
+    r'data/grid ': 'python data_prep/grid.py FOLDER --out data/grid',
+    r'start runs/london_first': 'diffsda-train --dataset london --data_dir data/london --preset cartoon64',
     r'data/voxceleb |dataset voxceleb': 'python data_prep/voxceleb.py FOLDER --out data/voxceleb',
     r'dataset voxceleb|data/voxceleb_latents':
         'python data_prep/encode_latents.py data/voxceleb --first_stage data/vq-f8',
@@ -159,7 +165,7 @@ class Clone:
         self.had = {p for p in self.home.rglob('*') if p.is_dir()}
 
     def data(self, kind): # key of DATA -> its folder
-        read = self.long or kind in ('mug', 'mine', 'voxceleb') # else only the words are looked at
+        read = self.long or kind in ('mug', 'mine', 'voxceleb', 'london', 'grid') # else only the words are looked at
         if read and not (self.aside / kind).exists(): DATA[kind](self.aside / kind)
         return str(self.aside / kind)
 

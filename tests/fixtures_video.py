@@ -152,6 +152,20 @@ def make_celebv(folder,
     return Path(folder)
 
 
+def make_grid(folder): # -> Path
+    "As GRID's owners publish it: MPEG-1, three talkers."
+    for i, (who, name) in enumerate((('s1', 'bbaf2n'), ('s1', 'lwwz9p'), ('s2', 'pgbi1s'), ('s3', 'srin4a'))):
+        faces = scene(performance(i, 0, 12), at=(40 + 4 * i, 24))
+        write_video(folder / f'{who}/video/mpg_6000/{name}.mpg', faces, codec='mpeg1video')
+    return folder
+
+def make_london(folder): # -> Path
+    "Six people of the London set, already morphed: 000_0.png to 000_2.png and so on."
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(6):
+        for k, frame in enumerate(scene(performance(i, 0, 3))): Image.fromarray(frame).save(folder / f'{i:03d}_{k}.png')
+    return folder
+
 def make_films(folder): # -> Path
     "Somebody's own: two people in folders of their names, one film with a change of scene, one recorded upright."
     for i, name in enumerate(('Ann, "the boss"', 'Zoë')):

@@ -10,11 +10,11 @@ from diffsda.datasets import open_dataset
 from diffsda.detectors import FaceApi
 from diffsda.experiment import Experiment
 from diffsda.factors import BadInput
-from diffsda.settings import read_settings
+from diffsda.settings import preset_of, read_settings
 from diffsda.training import load_checkpoint
 from diffsda.video import read_image
 from fixtures import make_sprite_sheets
-from fixtures_video import performance, scene, write_video
+from fixtures_video import make_grid, make_london
 from test_detectors import london, needs_faces, weights
 from test_preparation import TINY, program, skipped, trained
 
@@ -52,6 +52,12 @@ def test_london(tmp_path, monkeypatch):
         at = [int((clips[what] == f).flatten(1).all(1).nonzero()[0]) for f in d]
         assert torch.equal(truth, clips[who][at])
     assert trained(monkeypatch, 'london', tmp_path / 'london', tmp_path / 'run')['pairs'] == 2
+
+def test_real_people_have_a_preset_of_their_own(tmp_path):
+    program('london', make_london(tmp_path / 'files'), tmp_path / 'london', '--size', 32)
+    assert len(Clips(tmp_path / 'london').clip(0)) == 5
+    preset = preset_of(read_settings(dict(dataset='london', data_dir=str(tmp_path / 'london'))))
+    assert preset.model.d_noise == 2 and preset.model.frame == (3, 32, 32) # not `own`, whose d_noise is 0.4
 
 def test_few_of_many_people(tmp_path):
     "Fewer clips to train on are part of more, and the test side stays. What is always taken whole says so."
@@ -105,9 +111,7 @@ def test_london_refuses(tmp_path):
 
 def test_grid(tmp_path, monkeypatch):
     "The owners' MPEG-1, which decord misreads."
-    for i, (who, name) in enumerate((('s1', 'bbaf2n'), ('s1', 'lwwz9p'), ('s2', 'pgbi1s'), ('s3', 'srin4a'))):
-        faces = scene(performance(i, 0, 12), at=(40 + 4 * i, 24))
-        write_video(tmp_path / f'files/{who}/video/mpg_6000/{name}.mpg', faces, codec='mpeg1video')
+    make_grid(tmp_path / 'files')
     (tmp_path / 'files/s1/align.txt').write_text('0 100 sil')
     said = program('grid', tmp_path / 'files', tmp_path / 'grid')
     data = [Clips(tmp_path / 'grid', side) for side in ('train', 'test')]
