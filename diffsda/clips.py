@@ -251,14 +251,13 @@ class Clips:
         info = self.info = read_info(self.folder)
         self.name, self.modality, self.frame_shape = info['name'], info['modality'], tuple(info['frame'])
         self.stride = stride or (1 if self.modality == 'sound' else 0)
-        rows = read_rows(self.folder, info['shards'])
-        self.open()
-        rows = some([r for r in rows if r['split'] == split], most)
-        if not rows:
-            refuse(folder, f'no clip is on the side {split!r}', f'one of {", ".join(info["splits"]) or "none"}')
+        rows = some([r for r in read_rows(self.folder, info['shards']) if r['split'] == split], most)
+        sides = ', '.join(info['splits']) or 'none'
+        if not rows: refuse(folder, f'no clip is on the side {split!r}', f'one of {sides}')
         self.shard, self.start, self.lengths = (np.array([r[k] for r in rows]) for k in ('shard', 'start', 'length'))
         self.labels = {k: np.array([r[k] for r in rows]) for k in rows[0] if k not in COLUMNS[1:]}
         self.skipped = []
+        self.open()
 
     def __len__(self): return len(self.lengths)
 

@@ -279,7 +279,7 @@ def face_identity(w, # dict of weights
 
 # %% ../nbs/58_detectors.ipynb #580032
 class FaceApi:
-    "Face boxes, 68 landmarks, 128 dimensions of identity, seven expressions. Raises BadInput for missing weights or other versions."
+    "Face boxes, 68 landmarks, 128 dimensions of identity, expressions. Raises BadInput for missing or other weights."
     name, size = 'face-api', (112, 72, 224) # pixels of the longer side, tried in this order
     threshold = .5                          # of the score of a box
     margin = 1.3                            # side of the crop, in sides of the square around the points

@@ -53,7 +53,7 @@ class PairsAndNoise:
     pairs_file: str = ''       # a list of pairs instead; '' makes it
     n_frames: int = 8          # of each clip
     seeds: int = 3             # of the noise; every number is their mean
-    noise: str = 'fresh'       # a swap starts from: 'fresh', 'donor', 'reference' or 'static' (see protocol), or 'all' four
+    noise: str = 'fresh'       # a swap starts from: fresh, donor, reference or static (see protocol), or all four
     n_steps: int | None = None # of the sampler: 2 n - 1 network evaluations of 'heun', n of 'dpmpp'
     solver: str | None = None  # of the sampler: 'heun' (Alg. 1) or 'dpmpp' (few steps); None: the model's
     temperature: float | None = None # scale of fresh noise; 1: the method without this heuristic

@@ -155,7 +155,7 @@ def make_model(self:Experiment, config): # ModelConfig
     if s.sizes: refuse(f'sizes={s.sizes!r}', 'they are of a baseline', '', "leave it out, or choose one: method='dbse'")
     if s.start and not s.resume: self.load_weights(start_model(s.start))
 
-FREE = set('mean std temperature n_steps solver P_mean P_std d_noise dropout first_stage'.split()) # not of the architecture
+FREE = set('mean std temperature n_steps solver P_mean P_std d_noise dropout first_stage'.split()) # not architecture
 
 # %% ../nbs/65_experiment.ipynb #650013b
 @patch

@@ -94,7 +94,8 @@ def test_points_follow_the_face(faces):
 @needs_faces
 def test_a_smile_is_read_more_surely_the_stronger_it_is(faces): # the owner's survey of the same network: 0.00 to 0.64
     files = [[london / f'morph128/{who}_{k}.jpg' for k in (0, 3, 5, 8)] for who in ('002', '005', '010', '011', '012')]
-    frames = torch.from_numpy(np.stack([np.asarray(Image.open(f).convert('RGB')).transpose(2, 0, 1) for row in files for f in row]))
+    pictures = [np.asarray(Image.open(f).convert('RGB')) for row in files for f in row]
+    frames = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     said, found = faces.expressions(frames)
     happy = said[:, detectors.EXPRESSIONS.index('happy')].unflatten(0, (5, 4)).mean(0)
     assert found.all() and torch.allclose(said.sum(1), torch.ones(20)) and said.shape == (20, 7)

@@ -7,7 +7,7 @@ root = Path(__file__).resolve().parent.parent
 notebooks = sorted(p for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
 names = [str(p.relative_to(root/'nbs')) for p in notebooks]
 number = {p.stem[3:]: int(p.stem[:2]) for p in notebooks if re.match(r'\d\d_', p.name)}
-experiments = [p for p in notebooks if not re.match(r'\d\d_|index|results|methods|add_a_method', p.name)]
+experiments = [p for p in notebooks if not re.match(r'\d\d_|index|results|methods|add_a_method|real_faces', p.name)]
 programs = [p for d in ('data_prep', 'checkpoints', 'tests', '.ci') for p in sorted((root/d).glob('*.py'))]
 each = pytest.mark.parametrize('path', notebooks, ids=names)
 
