@@ -5,7 +5,8 @@ FOLDER holds the photographs in one of three layouts. As the owners publish them
 sub-folders, with london_faces_info.csv; they are cut to a square of 4.2 pupil distances. Or already cut:
 neutral/001.jpg and smiling/001.jpg, with landmarks.npz and index.csv. Or already morphed: 001_0.jpg ... 001_8.jpg.
 A clip is a morph from neutral to the smile and back (nbs/37_morphs.ipynb). Frame k shows the same strength in every
-clip, so the right answer of every swap is known. 22 people are on the test side.
+clip, so the right answer of every swap is known. 22 people are on the test side. --between adds people who do not
+exist: each lies between two people of the training side.
 """
 import csv, re
 from collections import defaultdict
@@ -16,7 +17,7 @@ import torch
 from diffsda.detectors import open_detector
 from diffsda.factors import refuse
 from diffsda.files import walk
-from diffsda.morphs import smile
+from diffsda.morphs import between_people, smile
 from diffsda.preparation import Source, left_over, parser, run, split_by, unread
 from diffsda.video import IMAGES, cropped, read_image, square
 
@@ -57,10 +58,23 @@ def sources(folder, args):
     taken = [p for which in found.values() for p in which.values()]
     points = next((str(p) for p in files if p.name == 'landmarks.npz'), '') if layout == 'cut' else ''
     lost = left_over(folder, files, left_out, taken, lambda p: '' if p.suffix.lower() in IMAGES else unread(p))
-    def part(which): return dict(layout=layout, points=points, pictures={k: str(p) for k, p in which.items()})
+    def part(which): return dict(layout=layout, points=points, pictures=[str(which[k]) for k in sorted(which)])
     lost += [Source(who, str(p), refused=f'{p}: the only picture of {who}; two are needed') for who, p in alone.items()]
-    return lost + [Source(who, str(min(which.values())), side[who], {'subject': who} | labels.get(who, {}), part(which))
-                   for who, which in sorted(found.items()) if who not in alone]
+    real = [Source(who, str(min(which.values())), side[who], {'subject': who} | labels.get(who, {}), part(which))
+            for who, which in sorted(found.items()) if who not in alone]
+    return lost + real + between([r for r in real if r.split == 'train'], args.between)
+
+def between(people, n): # Sources -> n more, each with two of them and how far from the first to the second it is
+    if not n: return []
+    if people[0].part['layout'] == 'morphs' or len(people) < 2:
+        refuse('--between', 'morphs without landmarks, or one person', 'two photographs of each of several people')
+    draw, labels = np.random.default_rng(0), {k: '' for k in people[0].labels}
+    def one(k):
+        a, b = (people[i] for i in draw.choice(len(people), 2, replace=False))
+        name = f'between_{k:04}_{a.id}_{b.id}'
+        return Source(name, a.path, 'train', labels | {'subject': name},
+                      a.part | dict(other=b.part['pictures'], of=draw.uniform(size=2).tolist()))
+    return [one(k) for k in range(n)]
 
 @lru_cache(1)
 def detector(name, weights): return open_detector(name, **(dict(weights=weights) if weights else {}))
@@ -80,25 +94,28 @@ def cut(pictures, points, args): # two photographs -> the same squares of both, 
     small = [cropped(p[None], (left, top, side), size)[0].transpose(1, 2, 0) for p in pictures]
     return small, [(p + .5 - [left, top]) * k - .5 for p in points]
 
+def photographs(paths, part, args): # 03 before 08, neutral before smiling -> two pictures, their landmarks
+    if part['points']:
+        table = np.load(part['points'], allow_pickle=False)
+        return [read_image(p) for p in paths], [table[f'{Path(p).parent.name}_{Path(p).stem}'] for p in paths]
+    pictures, points = zip(*(marked(p, detector(args.points, args.weights)) for p in paths))
+    return cut(pictures, points, args) if part['layout'] == 'owners' else (pictures, points)
+
 def read(source, args):
     part = source.part
     if part['layout'] == 'morphs':
-        up = [read_image(part['pictures'][k]) for k in sorted(part['pictures'])]
+        up = [read_image(p) for p in part['pictures']]
         yield cropped(np.stack(up + up[-2::-1]), None, args.size)
         return
-    paths = [part['pictures'][k] for k in sorted(part['pictures'])] # 03 before 08, neutral before smiling
-    if part['points']:
-        pictures, table = [read_image(p) for p in paths], np.load(part['points'], allow_pickle=False)
-        points = [table[f'{Path(p).parent.name}_{source.id}'] for p in paths]
-    else:
-        pictures, points = zip(*(marked(p, detector(args.points, args.weights)) for p in paths))
-        if part['layout'] == 'owners': pictures, points = cut(pictures, points, args)
-    yield cropped(smile(*pictures, *points, args.strengths), None, args.size)
+    person = photographs(part['pictures'], part, args)
+    if 'other' in part: person = between_people(person, photographs(part['other'], part, args), *part['of'])
+    yield cropped(smile(*person[0], *person[1], args.strengths), None, args.size)
 
 if __name__ == '__main__':
     p = parser(__doc__, 'london')
     p.add_argument('--strengths', type=int, default=9, help='pictures from neutral to the smile; a clip has twice as '
                    'many less one')
+    p.add_argument('--between', type=int, default=0, help='so many people more for training, each between two of them')
     p.add_argument('--points', default='face-api', choices=['face-api', 'dlib'], help='detector of the '
                    'landmarks, where no landmarks.npz is (nbs/58_detectors.ipynb)')
     p.add_argument('--weights', default='', help="folder of its weights; '' is where they usually are")
