@@ -24,6 +24,7 @@ MATHJAX = r'''
 window.MathJax = {tex2jax: {inlineMath: [['\\(', '\\)']], displayMath: [['\\[', '\\]']]}, messageStyle: 'none'};'''
 LINK = r'(!?)\[([^\]]*)\]\(([^)\s]+)\)'
 
+def notebooks(): return [*sorted((root / 'nbs').glob('*.ipynb')), *sorted((root / 'nbs/paper').glob('*.ipynb'))]
 def slug(text): return re.sub(r'[^\w\- ]', '', text.strip().lower()).replace(' ', '-')
 
 def to_page(link, here):
@@ -79,16 +80,17 @@ def api(module, stem, out):
     (out / f'api_{name}.md').write_text('\n\n'.join(parts) + '\n', encoding='utf-8')
 
 def navigation(modules):
-    titles = {p.stem: title(json.loads(p.read_text())['cells']) for p in (root / 'nbs').glob('*.ipynb')}
+    titles = {p.stem: title(json.loads(p.read_text())['cells']) for p in notebooks()}
     pages = lambda names: [{titles[n]: f'{n}.md'} for n in names.split() if n in titles]
     sections = [{section: pages(names)} for section, names in SECTIONS.items()]
-    return [*sections, {'Files': [{page[:-3]: page} for page in PAGES.values()]},
+    paper = [{titles[p.stem]: f'{p.stem}.md'} for p in notebooks() if p.parent.name == 'paper']
+    return [*sections, {'Figures and tables': paper}, {'Files': [{page[:-3]: page} for page in PAGES.values()]},
             {'API': [{f'diffsda.{name}': f'api_{name}.md'} for name in modules]}]
 
 def sources(out):
     "Everything that MkDocs reads; its navigation."
     shutil.copytree(root / 'figures', out / 'figures', ignore=shutil.ignore_patterns('*.md', '*.json'))
-    for path in sorted((root / 'nbs').glob('*.ipynb')): notebook(path, out)
+    for path in notebooks(): notebook(path, out)
     for name, page in PAGES.items():
         (out / page).write_text(linked((root / name).read_text(), (root / name).parent), encoding='utf-8')
     stems = [p.stem for p in sorted((root / 'nbs').glob('[0-9]*.ipynb'))]

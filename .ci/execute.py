@@ -1,7 +1,7 @@
 """Run notebooks in place and clean them, as they are committed: outputs kept, no widget state, cells marked
 `#| eval: false` left as they are.
 
-    .venv/bin/python .ci/execute.py 22_encoder 40_presets ..."""
+    .venv/bin/python .ci/execute.py 22_encoder paper/swaps ..."""
 import re, subprocess, sys
 from pathlib import Path
 import nbformat
@@ -15,9 +15,9 @@ class Client(NotebookClient):
         return await super().async_execute_cell(cell, cell_index, **kw)
 
 def execute(name):
-    path = nbs / f'{Path(name).stem}.ipynb'
+    path = nbs / f'{name.removesuffix(".ipynb")}.ipynb'
     nb = nbformat.read(path, 4)
-    where = {'metadata': {'path': str(nbs)}}
+    where = {'metadata': {'path': str(path.parent)}}
     try: Client(nb, timeout=3600, kernel_name='python3', store_widget_state=False, resources=where).execute()
     finally: nbformat.write(nb, path)
     subprocess.run(['nbdev_clean', '--fname', str(path)], check=True)

@@ -17,6 +17,7 @@ SECTIONS = { # the order of reading, not of numbers: the model comes before the 
     'New clips, hidden factors': '50_prior train_prior 51_traversal 52_explorer explorer',
     'Measuring': '60_metrics 58_detectors 62_perception 61_judge train_judge 64_protocol 68_evaluation evaluate '
                  'real_faces 67_msd 59_reader 63_verification verification 66_prior_evaluation',
+    'The paper, whole': '71_figures 72_paper',
     'The other methods': '45_baselines methods add_a_method',
     'Data': '24_faces 32_toys 33_sprites 25_sound 35_vowels 36_speech',
     'Preparing data': '30_codec 31_clips 34_video 37_morphs 38_preparation 39_datasets',

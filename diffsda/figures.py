@@ -330,7 +330,8 @@ def draw_swap(ax, static, dynamic, swapped, noise): # (3, c, h, w) each
     frames(ax, 10.8, .65, swapped, '$s$ of the one, $d$ of the other')
 
 # %% ../nbs/71_figures.ipynb #fg0033
-def noisy(clip, sigmas, seed=0): # (t, c, h, w) in [0, 1], one sigma a frame, of data with std 0.5 -> the same
+def noisy(clip, sigmas, seed=0): # (t, c, h, w) bytes or in [0, 1], one sigma a frame, of data with std 0.5 -> in [0, 1]
+    clip = clip if clip.is_floating_point() else clip / 255
     epsilon = torch.randn(clip.shape, generator=torch.Generator().manual_seed(seed))
     return (clip + .5 * torch.tensor(sigmas)[:, None, None, None] * epsilon).clamp(0, 1)
 

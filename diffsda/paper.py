@@ -17,7 +17,7 @@ from .files import explained, replacing, write_json
 
 # %% ../nbs/72_paper.ipynb #pp0005
 @lru_cache
-def manifest(): # -> {item: {'notebook', 'what', 'parts', 'parameters'}}, in the order of the paper
+def manifest(): # -> {item: {'notebook', 'what', 'parts', 'parameters', 'standin'}}, in the order of the paper
     path = repository() / 'figures/paper.csv'
     with explained(path, 'cannot be read', 'diffsda-paper works in a clone of the repository'):
         with open(path, newline='', encoding='utf-8') as f: return {r['item']: r for r in csv.DictReader(f)}
@@ -34,7 +34,8 @@ def value_of(text): # of a parameter, as it stands in the manifest
 
 def parameters_of(item, standin): # -> dict for papermill
     row = manifest()[item]
-    pairs = [p.split('=', 1) for p in row['parameters'].split('; ') if p]
+    both = row['parameters'], row['standin'] if standin else ''
+    pairs = [p.split('=', 1) for text in both for p in text.split('; ') if p]
     text = 'components', 'alphas' # numbers that are texts
     mine = {k: v if k in text else value_of(v) for k, v in pairs}
     return dict(item=item, parts=row['parts'], standin=standin) | mine
