@@ -182,7 +182,8 @@ def traversal_panels(e,              # Evaluation
     for i in given:
         walks = [walk(k + 2 * j, i) for j in range(n)]
         moved = {f: np.mean([m[f] for _, m in walks]) for f in 'sd'}
-        panels.append((title(i, moved), [(f'person {j + 1}', colour, e.frames(w)[:, 0]) for j, (w, _) in enumerate(walks)]))
+        rows = [(f'person {j + 1}', colour, e.frames(w)[:, 0]) for j, (w, _) in enumerate(walks)]
+        panels.append((title(i, moved), rows))
     return panels
 
 # %% ../nbs/71_figures.ipynb #fg0023

@@ -73,5 +73,6 @@ def between_people(first, second, # (pictures, landmarks) of two people; the k-t
                    shape, colour, # 0: the first, 1: the second
                   ):              # pictures, landmarks of a person between
     "Another person: each picture a morph of the two pictures of one expression."
-    pictures = [morph(*two, *points, shape, colour) for two, points in zip(zip(first[0], second[0]), zip(first[1], second[1]))]
+    both = zip(*first, *second)                   # picture, landmarks, picture, landmarks
+    pictures = [morph(a, b, p, q, shape, colour) for a, p, b, q in both]
     return pictures, [(1 - shape) * p + shape * q for p, q in zip(first[1], second[1])]

@@ -57,7 +57,7 @@ def imported(text): # Python code -> frozenset of names of modules of diffsda
     return frozenset(found - {''})
 
 def modules_of(text): # Python code -> sorted names of modules, the imports of imports too
-    here, seen, todo = Path(__file__).parent if '__file__' in globals() else repository() / 'diffsda', set(), imported(text)
+    here, seen, todo = repository() / 'diffsda', set(), imported(text)
     while todo:
         seen |= todo
         todo = frozenset().union(*(imported((here / f'{m}.py').read_text(encoding='utf-8')) for m in todo)) - seen
@@ -92,13 +92,13 @@ def lacking(item, standin, given): # -> list of folders that are not there
     if manifest()[item]['notebook'] == 'presets': return []
     return [row[k] for row in rows for k in ('model', 'data_dir') if row[k] and not Path(row[k]).exists()]
 
-def state_of(item, standin, given): # -> 'done', 'stale', 'missing' or 'not at hand'
+def state_of(item, standin, given): # -> 'done', 'stale', 'missing' or 'not here'
     path = folder_of(standin) / f'{item}.json'
     try: key = json.loads(path.read_text(encoding='utf-8')).get('key')
     except (OSError, ValueError): key = None
     away = lacking(item, standin, given)
     if key and (away or key == key_of(item, standin, given)): return 'done' # without its model nothing can be compared
-    return 'not at hand' if away else 'stale' if key else 'missing'
+    return 'not here' if away else 'stale' if key else 'missing'
 
 # %% ../nbs/72_paper.ipynb #pp0012
 def listing(items, given): # -> str, a line for each item
@@ -133,10 +133,10 @@ def make_item(item, standin, given, **how): # how: device. Raises BadInput
     write_json(path, about | dict(key=key, command=command_of(item, standin)))
 
 def make_items(items, standin, given, again=False, progress=list, **how): # -> {item: why it was not made}
-    "Everything that is not done; `again`: everything that is at hand."
+    "Everything that is not done; `again`: what is done, too."
     left, states = {}, {i: state_of(i, standin, given) for i in items}
     todo = [i for i in items if states[i] in ('missing', 'stale') or (again and states[i] == 'done')]
-    left |= {i: f'not at hand: {", ".join(lacking(i, standin, given))}' for i in items if states[i] == 'not at hand'}
+    left |= {i: f'not here: {", ".join(lacking(i, standin, given))}' for i in items if states[i] == 'not here'}
     for i in progress(todo):
         try: make_item(i, standin, given, **how)
         except BadInput as e: left[i] = str(e)
