@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ALPHAS', 'repository', 'models', 'place', 'chosen', 'open_part', 'rows_of', 'as_panels', 'swap_panels',
-           'reconstruction_panels', 'unconditional_panels', 'part_components', 'movement', 'traversal',
-           'check_components', 'traversal_panels', 'failure_panels', 'page', 'provenance', 'save_figure', 'save_table',
-           'box', 'arrow', 'frames', 'factors', 'draw_training', 'draw_swap', 'noisy', 'architecture']
+           'reconstruction_panels', 'unconditional_panels', 'part_components', 'check_components', 'movement',
+           'traversal', 'traversal_panels', 'failure_panels', 'page', 'provenance', 'save_figure', 'save_table', 'box',
+           'arrow', 'frames', 'factors', 'draw_training', 'draw_swap', 'noisy', 'architecture']
 
 # %% ../nbs/71_figures.ipynb #fg0002
 import csv, json
@@ -138,6 +138,11 @@ def part_components(e): # Evaluation -> {'static', 'dynamic'}: Components; {'sta
     else: found = fit_components(e.model, data=e.data, n=min(len(e.data), 512), n_frames=e.clips.x.shape[1])
     return found, {k: [f'component {i}' for i in range(len(c))] for k, c in found.items()}
 
+def check_components(e, components, factor, given): # numbers of components. Raises BadInput
+    n = len(components[factor])
+    for i in given:
+        if not 0 <= i < n: refuse(f'component {i}', f'{e.part} has {n} {factor} ones', f'0 to {n - 1}')
+
 def movement(now, first, others): # (a, ..., h) factors, those at alpha 0, those of other clips -> float
     return ((now - first).square().mean() / (others - first).square().mean()).item()
 
@@ -151,11 +156,6 @@ def traversal(e, clip, components, component, factor, alphas, seed): # clip (1, 
     return walked, {k: movement(getattr(seen, k), getattr(seen, k)[zero], getattr(others, k)) for k in 'sd'}
 
 # %% ../nbs/71_figures.ipynb #fg0020
-def check_components(e, components, factor, given): # numbers of components. Raises BadInput
-    n = len(components[factor])
-    for i in given:
-        if not 0 <= i < n: refuse(f'component {i}', f'{e.part} has {n} {factor} ones', f'0 to {n - 1}')
-
 def traversal_panels(e,              # Evaluation
                      factor,         # 'static' or 'dynamic'
                      given,          # numbers of components, one a panel; or one a row, for frames
@@ -170,7 +170,7 @@ def traversal_panels(e,              # Evaluation
     check_components(e, components, factor, given)
     def walk(k, i): return traversal(e, e.clips.x[k:k + 1], components, i, factor, alphas, seed)
     def title(i, moved): return f'{names[factor][i]}   (s moves {moved["s"]:.2f}, d {moved["d"]:.2f})'
-    k, colour = 2 * skip, viz.BLUE if factor == 'static' else viz.ORANGE
+    k, colour = 2 * skip, dict(static=viz.BLUE, dynamic=viz.ORANGE)[factor]
     if factor == 'dynamic' and whole:
         made = [walk(k, i) for i in given]
         return [(title(i, m), [(f'α = {a:g}', colour, e.frames(w[j:j + 1])[0]) for j, a in enumerate(alphas)])
@@ -226,7 +226,7 @@ def page(panels,       # list of (title, list of (name, colour, (t, 3, h, w)))
         for x, text in enumerate(columns or []): ax.text(x + .5, -.08, text, size=7, ha='center', color=viz.NOTE)
     return fig
 
-# %% ../nbs/71_figures.ipynb #fg0027
+# %% ../nbs/71_figures.ipynb #fg0037
 def provenance(e,      # Evaluation
                **more, # what the figure adds: noise, seed, panels, ...
               ):       # dict
@@ -245,6 +245,7 @@ def provenance(e,      # Evaluation
                 training_steps=training.get('steps'), pairs=[f'{a} | {b}' for a, b in names], frames=e.clips.x.shape[1],
                 solver=solver, evaluations=evaluations(solver, n), temperature=temperature, **more)
 
+# %% ../nbs/71_figures.ipynb #fg0027
 def save_figure(fig,   # matplotlib Figure
                 out,   # folder
                 item,  # its name, 'fig16'
@@ -298,7 +299,7 @@ def factors(ax, x, y, n=3): # s above, d_t below
     box(ax, x, y + .5, 2.4, .38, '$s$', viz.BLUE, 'white')
     for k in range(n): box(ax, x + .82 * k, y, .76, .38, f'$d_{k + 1}$', viz.ORANGE, 'white')
 
-# %% ../nbs/71_figures.ipynb #fg0032
+# %% ../nbs/71_figures.ipynb #fg0038
 def draw_training(ax, clip, noisy): # (3, c, h, w) each
     frames(ax, 0, 1.9, clip, 'clip $x_1, x_2, x_3$')
     arrow(ax, (2.5, 2.3), (3.5, 2.3))
@@ -316,6 +317,7 @@ def draw_training(ax, clip, noisy): # (3, c, h, w) each
     frames(ax, 10.8, .65, clip, 'estimate $\\hat x_1, \\hat x_2, \\hat x_3$')
     ax.text(10.8, -.2, 'loss (Eq. 8): $\\lambda(\\sigma_t)\\,\\Vert\\hat x_t - x_t\\Vert^2$', size=9)
 
+# %% ../nbs/71_figures.ipynb #fg0032
 def draw_swap(ax, static, dynamic, swapped, noise): # (3, c, h, w) each
     frames(ax, 0, 1.9, static, 'static clip')
     frames(ax, 0, .3, dynamic, 'dynamic clip')

@@ -6,7 +6,7 @@ import fixtures, fixtures_speech, fixtures_video
 
 root = Path(__file__).resolve().parent.parent
 TARGETS = re.findall(r'^([a-z]+):.*##', (root / 'Makefile').read_text(), re.M)
-WORDS = (r'python3? (?:-|\S+\.py)|\w+\.py [A-Z-]|papermill \S+\.ipynb|diffsda-(?:train|evaluate)(?! [a-z])|'
+WORDS = (r'python3? (?:-|\S+\.py)|\w+\.py [A-Z-]|papermill \S+\.ipynb|diffsda-(?:train|evaluate|paper)(?! [a-z])|'
          r'pip3? install |torchrun |accelerate |voila |jupyter[ -]|tensorboard |'
          r'git (?:clone|lfs|pull|checkout|config) ?|'
          r'ffmpeg |ffprobe |'
@@ -62,7 +62,7 @@ def printed(): # -> list of Command, each text once
         for c in commands: found.setdefault(' '.join(bare(c).split()), str(path.relative_to(root)))
     for path in sorted([*root.glob('*.md'), *root.glob('*/*.md')]):
         if path.parts[len(root.parts)] not in ('.venv', '_docs', 'data'): add(path, of_markdown(path.read_text()))
-    for path in sorted((root / 'nbs').glob('*.ipynb')): add(path, of_notebook(path))
+    for path in sorted((root / 'nbs').rglob('*.ipynb')): add(path, of_notebook(path))
     for path in sorted(p for d in ('data_prep', 'checkpoints', '.ci') for p in (root / d).glob('*.py')):
         add(path, of_program(path.read_text()))
     return [Command(text, where) for text, where in found.items()]
@@ -121,6 +121,7 @@ DATA = { # placeholder, or the dataset for which a placeholder stands -> who mak
 SMALL = dict(n_clips=24, pairs=2, batch_size=2)
 PAPER = dict(base=16, hidden=32, n_frames=2, n_steps=3) # a model of Table 4, made small
 WHOLE = {'sprites', 'librispeech', 'fsdd', 'timit'} # datasets that are always taken whole
+PAPER_NOTEBOOKS = [p.stem for p in (root / 'nbs/paper').glob('*.ipynb')]
 FEW = dict(n_clips=24, pairs=2, n_frames=2, n_steps=2, seeds=1)
 BUDGETS = {
     'train': dict(SMALL, steps=2),
@@ -130,7 +131,8 @@ BUDGETS = {
     'latents': dict(train=3, test=2, steps=2, pairs=2, costs=False),
     'ablation': dict(steps=2, pairs=2, n_clips=24, seeds='0', variants='default'),
     'evaluate': FEW,
-    'verification': {}}
+    'verification': {},
+    **{name: dict(n_steps=2, panels=1, pairs=2) for name in PAPER_NOTEBOOKS}}
 NEEDS = { # a path or a dataset in the words -> the printed command that makes it
     r'data/mug|dataset mug': 'python data_prep/mug.py FOLDER',
     r'dataset mine|data/mine': 'python data_prep/folder.py MY_VIDEOS --name mine --faces --cuts',
@@ -200,6 +202,7 @@ class Clone:
         while re.fullmatch(r'[A-Z_]+=\S+', words[0]): words = words[1:]
         name = Path(words[0]).name
         how = {'papermill': self.papermill, 'diffsda-train': self.train, 'diffsda-evaluate': self.evaluate,
+               'diffsda-paper': self.paper,
                'python': self.program, 'make': self.make, 'pip': self.pip}.get(name, self.tool)
         said = how(words)
         if not self.long or text.startswith('python data_prep'): self.done[text] = said
@@ -267,6 +270,11 @@ class Clone:
         read_settings(vars(make_parser(groups=PARTS).parse_args(words[1:])), EvaluationSettings)
         if not self.long: return ''
         return self.process([*words, *(w for k, v in FEW.items() for w in (f'--{k}', str(v)))])
+
+    def paper(self, words):
+        from diffsda.paper import items_named, parser
+        items_named(parser().parse_args(words[1:]).only)
+        return self.process([*words, '--list']) if self.long else ''
 
     def program(self, words):
         if words[1] == '-m': return self.module(words[2:])

@@ -17,9 +17,10 @@ ELSEWHERE = { # a command that is not run here, and why; each must be printed so
     r'python checkpoints/cost_of_latents.py': 'five minutes and 5 GB',
     r'voila |tensorboard ': 'opens a server',
     r'DIFFSDA_SCREENSHOT': 'opens a browser: tests/test_explorer.py',
-    r'python -m diffsda.clips( FOLDER)?$|python data_prep/encode_latents.py$|diffsda-(train|evaluate)$':
+    r'python -m diffsda.clips( FOLDER)?$|python data_prep/encode_latents.py$|diffsda-(train|evaluate|paper)$':
         'a name, no words',
     r'.* --first_stage vq ': 'an output of notebook 39, on a folder of its own',
+    r'.*(--between 800|data/london800)': 'photographs with landmarks: tests/test_real_faces.py',
     r'nbdev_': 'works on the whole repository'}
 
 def reason(text): return next((why for pattern, why in ELSEWHERE.items() if re.match(pattern, text)), None)

@@ -53,6 +53,31 @@ def test_london(tmp_path, monkeypatch):
         assert torch.equal(truth, clips[who][at])
     assert trained(monkeypatch, 'london', tmp_path / 'london', tmp_path / 'run')['pairs'] == 2
 
+@needs_photographs
+def test_people_between_two_people(tmp_path):
+    "They train, the right answers stay; each lies between two people of the training side, and none of the test side."
+    folder = some_people(tmp_path / 'cut', ('002', '005', '011', '004', '006', '008'))
+    program('london', folder, tmp_path / 'plain', '--strengths', 3)
+    program('london', folder, tmp_path / 'more', '--strengths', 3, '--between', 4)
+    plain, more = (Clips(tmp_path / name) for name in ('plain', 'more'))
+    names = [v for v in more.labels['subject'] if v.startswith('between')]
+    assert len(more) == len(plain) + 4 and len(names) == 4
+    for name in names:
+        one, other = name.split('_')[2:]
+        assert one != other and {one, other} <= set(plain.labels['subject'])
+        a, b = (plain.clip(plain.labels['subject'].tolist().index(k))[0].double().numpy() for k in (one, other))
+        made = more.clip(more.labels['subject'].tolist().index(name))[0].double().numpy()
+        corner = np.s_[:, :6, :6]                    # the wall: nothing moves there, so it is between in brightness
+        low, high = (f(a[corner].mean(), b[corner].mean()) for f in (min, max))
+        assert low - 2 <= made[corner].mean() <= high + 2 and np.abs(made - a).mean() > 1 < np.abs(made - b).mean()
+    sides = [Clips(tmp_path / name, 'test').labels['subject'].tolist() for name in ('plain', 'more')]
+    assert sides[0] == sides[1]
+    for k in range(9):
+        (tmp_path / 'm').mkdir(exist_ok=True)
+        for who in ('002', '005', '011'): shutil.copy(london / f'morph128/{who}_{k}.jpg', tmp_path / 'm')
+    said = program('london', tmp_path / 'm', tmp_path / 'no', '--between', 4, code=1)
+    assert '--between' in said and 'two photographs of each' in said
+
 def test_real_people_have_a_preset_of_their_own(tmp_path):
     program('london', make_london(tmp_path / 'files'), tmp_path / 'london', '--size', 32)
     assert len(Clips(tmp_path / 'london').clip(0)) == 5
