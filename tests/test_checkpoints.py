@@ -15,7 +15,7 @@ from diffsda.vowels import Vowels
 
 checkpoints = Path(__file__).resolve().parent.parent / 'checkpoints'
 folders = sorted(p for p in checkpoints.iterdir() if (p / 'run.json').exists()) # of DiffSDA; the others have none
-limits = {'cartoon64': 0.15, 'sprites': 0.3} # of the swap's error, as a fraction of the better copy
+limits = {'cartoon64': 0.15, 'cartoon_other': 0.3, 'sprites': 0.3} # of a swap, as a fraction of the better copy
 
 def read(*path): return json.loads(checkpoints.joinpath(*path).read_text())
 def of_a_copy(found, name='swap_mse'): return found[name] / min(found['copy_static_mse'], found['copy_dynamic_mse'])
