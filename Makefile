@@ -12,7 +12,7 @@ HERE  := $(CURDIR)
 unexport PYTHONPATH PYTHONHOME
 INSIDE := PATH="$(HERE)/$(BIN):$$PATH" JUPYTER_PATH="$(HERE)/.venv/share/jupyter" JUPYTER_PREFER_ENV_PATH=1
 
-.PHONY: help install demo test lab readme docs clean
+.PHONY: help install demo test lab readme docs paper clean
 .DELETE_ON_ERROR:
 
 help:  ## list the commands
@@ -41,6 +41,9 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 
 readme: $(READY)  ## make README.md and its pictures from nbs/index.ipynb
 	$(INSIDE) python .ci/readme.py
+
+paper: $(READY)  ## make the figures and tables of the paper that are not up to date, on data that stand in
+	$(INSIDE) diffsda-paper --standin
 
 docs: $(READY)  ## make the documentation site in _docs/, from the notebooks as they are committed
 	$(INSIDE) python .ci/docs.py _docs
