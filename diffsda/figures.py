@@ -74,7 +74,7 @@ def open_part(part,        # 'mug', or 'voxceleb>mug' for a model of the first o
                  pairs=2 * pairs, n_frames=n_frames, n_steps=n_steps, solver=solver)
     if on['clips']: where['clips'] = on['clips']
     e = Evaluation(read_settings(none | where | settings, EvaluationSettings))
-    e.row, e.part = of | dict(on=on['what']), part
+    e.row, e.part = of | dict(on=on['what'] + (f', by a model of {of["what"]}' if theirs else '')), part
     return e
 
 # %% ../nbs/71_figures.ipynb #fg0013
@@ -213,11 +213,12 @@ def page(panels,       # list of (title, list of (name, colour, (t, 3, h, w)))
     t = max(len(clip) for _, rows in panels for *_, clip in rows)
     high = max(len(rows) for _, rows in panels)
     label = .07 * max(len(name) for _, rows in panels for name, *_ in rows) / frame + .3
-    size = across * frame * (t + label), -(-len(panels) // across) * (frame * high + .38)
+    title = .07 * max(len(title) for title, _ in panels) # inches
+    size = across * max(frame * (t + label), title), -(-len(panels) // across) * (frame * high + .38)
     fig, axes = plt.subplots(-(-len(panels) // across), across, figsize=size, squeeze=False, layout='constrained')
     for ax in axes.flat: ax.axis('off')
     for ax, (title, rows) in zip(axes.flat, panels):
-        ax.set(xlim=(-label, t), ylim=(high, -.35 if columns else 0), aspect='equal')
+        ax.set(xlim=(-label, t), ylim=(high, -.35 if columns else 0), aspect='equal', anchor='W')
         ax.set_title(title, size=8, loc='left')
         for y, (name, colour, clip) in enumerate(rows):
             ax.text(-.2, y + .5, name, size=8, color=colour, ha='right', va='center')

@@ -128,6 +128,7 @@ def make_item(item, standin, given, **how): # how: device. Raises BadInput
     try: papermill.execute_notebook(str(source), str(target), values, cwd=str(source.parent), progress_bar=False)
     except papermill.PapermillExecutionError as e:
         refuse(item, f'{e.evalue or e.ename}', '', f'the whole run is in {target}')
+    except RuntimeError as e: refuse(item, f'its kernel ended ({e})', '', 'was there enough memory? run it again')
     path = out / f'{item}.json'
     about = json.loads(path.read_text(encoding='utf-8'))
     write_json(path, about | dict(key=key, command=command_of(item, standin)))

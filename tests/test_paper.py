@@ -49,7 +49,7 @@ def test_zero_shot_is_of_two_datasets(tmp_path, other):
     run_cells('paper/swaps', item='fig22', parts=parts, panels=1, given=other, out=tmp_path, **few)
     one, two = about(tmp_path, 'fig22')['parts']
     assert (one['dataset'], two['dataset']) == ('cartoon_other', 'cartoon')
-    assert one['pairs'] != two['pairs'] and one['data'] == 'faces of another world'
+    assert one['pairs'] != two['pairs'] and one['data'] == 'faces of another world, by a model of cartoon faces'
 
 def test_overview_and_architecture(tmp_path, other):
     run_cells('paper/overview', parts='mug mug>voxceleb celebv_hq', given=other, out=tmp_path, components='0 1', **few)
@@ -153,3 +153,9 @@ def test_a_model_that_does_not_fit(home):
 def test_a_folder_that_cannot_be_written(home):
     (home / 'figures/paper').write_text('a file in its place')
     assert 'cannot be written' in paper.make_items(['table5'], True, given(home))['table5']
+
+def test_a_kernel_that_dies_is_said(home, monkeypatch):
+    import papermill
+    def dies(*args, **kw): raise RuntimeError('Kernel died')
+    monkeypatch.setattr(papermill, 'execute_notebook', dies)
+    assert 'its kernel ended (Kernel died)' in paper.make_items(['table5'], True, given(home))['table5']
