@@ -65,6 +65,10 @@ def test_tables(tmp_path):
     run_cells('paper/presets', item='table4', out=tmp_path)
     assert '1600' in (tmp_path / 'table4.csv').read_text()
 
+def test_a_table_of_a_judge_that_is_missing(tmp_path, other):
+    with pytest.raises(BadInput, match='no judge.*train_judge'):
+        run_cells('paper/tables', item='table6', parts='voxceleb', pairs=2, given=other, out=tmp_path, **few)
+
 def test_the_other_world_is_another():
     sys.path.insert(0, str(root / 'data_prep'))
     import cartoon
