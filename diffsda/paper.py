@@ -156,8 +156,8 @@ def entry(item, standin): # -> str, Markdown; '' for what is not made
     shown = f'![{row["what"]}]({name}.png)' if (folder / f'{item}.png').is_file() else ''
     table = folder / f'{item}.md'
     if not shown and table.is_file(): shown = table.read_text(encoding='utf-8').strip()
-    made = [f'{p["data"]}: `{p["model"]}` after {p["training_steps"]} steps, {p["solver"]} with {p["evaluations"]} '
-            f'evaluations' for p in about.get('parts', [])]
+    def how(p): return f', {p["solver"]} with {p["evaluations"]} evaluations' if p['evaluations'] else ''
+    made = [f'{p["data"]}: `{p["model"]}` after {p["training_steps"]} steps{how(p)}' for p in about.get('parts', [])]
     title = item.replace('fig0', 'fig').replace('fig', 'Figure ').replace('table', 'Table ')
     return '\n\n'.join(s for s in (f'### {title}: {row["what"]}', shown, '; '.join(dict.fromkeys(made)),
                                    f'```\n{about.get("command", "")}\n```') if s)
