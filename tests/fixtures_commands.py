@@ -240,8 +240,7 @@ class Clone:
         unknown = set(given) - parameters(notebook)
         assert not unknown, f'{unknown}: no parameters of {notebook.name}'
         if notebook.stem in ('train', 'evaluate'):
-            from diffsda.evaluation import EvaluationSettings
-            from diffsda.settings import Settings, read_settings
+            from diffsda.settings import EvaluationSettings, Settings, read_settings
             read_settings(given, Settings if notebook.stem == 'train' else EvaluationSettings)
         if not self.long: return ''
         values = {k: v for k, v in BUDGETS[notebook.stem].items() if k in parameters(notebook)}
@@ -253,9 +252,9 @@ class Clone:
         return self.process(['papermill', *words[1:3], *cwd, '--no-progress-bar', *values])
 
     def train(self, words):
-        from diffsda.experiment import make_parser
+        from diffsda.programs import train_options
         from diffsda.settings import read_settings
-        read_settings(vars(make_parser().parse_args(words[1:])))
+        read_settings(vars(train_options().parse_args(words[1:])))
         if not self.long: return ''
         budget = {k: v for k, v in SMALL.items() if k != 'n_clips' or not WHOLE & set(words)}
         small = [w for k, v in budget.items() for w in (f'--{k}', str(v))]
@@ -264,16 +263,16 @@ class Clone:
         return self.process([*words, *small])
 
     def evaluate(self, words):
-        from diffsda.evaluation import PARTS, EvaluationSettings
-        from diffsda.experiment import make_parser
-        from diffsda.settings import read_settings
-        read_settings(vars(make_parser(groups=PARTS).parse_args(words[1:])), EvaluationSettings)
+        from diffsda.programs import evaluate_options
+        from diffsda.settings import EvaluationSettings, read_settings
+        read_settings(vars(evaluate_options().parse_args(words[1:])), EvaluationSettings)
         if not self.long: return ''
         return self.process([*words, *(w for k, v in FEW.items() for w in (f'--{k}', str(v)))])
 
     def paper(self, words):
-        from diffsda.paper import items_named, parser
-        items_named(parser().parse_args(words[1:]).only)
+        from diffsda.paper import items_named
+        from diffsda.programs import paper_options
+        items_named(paper_options().parse_args(words[1:]).only)
         return self.process([*words, '--list']) if self.long else ''
 
     def program(self, words):

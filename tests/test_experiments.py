@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diffsda.evaluation import EvaluationSettings
-from diffsda.experiment import Experiment, main
+from diffsda.experiment import Experiment
+from diffsda.programs import train as main
 from diffsda.settings import Settings
 from diffsda.model import DiffSDA
 from diffsda.factors import BadInput

@@ -3,10 +3,11 @@ import json
 import pytest
 import torch
 from diffsda import few_steps
-from diffsda.evaluation import Evaluation, main
+from diffsda.evaluation import Evaluation
 from diffsda.factors import BadInput, refusal
 from diffsda.metrics import swap_error
 from diffsda.model import DiffSDA, evaluations
+from diffsda.programs import evaluate as main
 from diffsda.toys import CartoonFaces
 from test_evaluation import FEW, TINY, model, settings # noqa: F401 (model is a fixture)
 

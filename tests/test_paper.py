@@ -3,7 +3,7 @@ import json, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 from PIL import Image
-from diffsda import figures, paper
+from diffsda import figures, paper, programs
 from diffsda.factors import BadInput
 from fixtures import run_here
 from fixtures_notebooks import run_cells
@@ -117,7 +117,7 @@ def test_made_once_and_again_when_something_changes(home):
 
 def test_mug_from_files_to_figures(home, tmp_path, capsys):
     "Videos in MUG's layout, prepared and trained for two steps: the paper's own items, by the command."
-    from diffsda.experiment import main as train
+    from diffsda.programs import train
     program('mug', make_mug(tmp_path / 'files'), '--out', tmp_path / 'mug')
     train(f'--dataset mug --data_dir {tmp_path}/mug --run {tmp_path}/run --steps 2 --pairs 2 --batch_size 2 --base 16 '
           '--hidden 32 --n_frames 2 --n_steps 2'.split())
@@ -126,7 +126,7 @@ def test_mug_from_files_to_figures(home, tmp_path, capsys):
         rows = {k: v | dict(parameters='panels=1; n_frames=2' if k == 'fig12' else 'pairs=2; n_frames=2', parts='mug')
                 for k, v in paper.manifest().items()}
         m.setattr(paper, 'manifest', lambda: rows)
-        paper.main(words)
+        programs.paper(words)
         assert '2 of 2 items are up to date' in capsys.readouterr().out
         part, = about(home / 'figures/paper/paper', 'fig12')['parts']
         assert part['dataset'] == 'mug' and part['data'] == 'MUG' and part['training_steps'] == 2
@@ -137,14 +137,14 @@ def test_mug_from_files_to_figures(home, tmp_path, capsys):
     (['--data', 'mugg=x'], ["'mugg'", 'one of celebv_hq']),
     (['--model', 'mug'], ['NAME=FOLDER'])])
 def test_refused(home, words, said):
-    with pytest.raises(SystemExit) as stopped: paper.main(words)
+    with pytest.raises(SystemExit) as stopped: programs.paper(words)
     assert all(s in str(stopped.value) for s in ['diffsda-paper: ', *said])
 
 def test_what_is_missing_is_said(home, capsys):
-    with pytest.raises(SystemExit) as stopped: paper.main(['--only', 'fig16'])
+    with pytest.raises(SystemExit) as stopped: programs.paper(['--only', 'fig16'])
     err = capsys.readouterr().err
     assert stopped.value.code == 3 and 'not here' in err and 'python data_prep/mug.py' in err and 'diffsda-train' in err
-    paper.main(['--list'])
+    programs.paper(['--list'])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 54 and sum('not here' in line for line in lines) == 51 # Tables 4 and 5 need no data
 

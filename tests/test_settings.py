@@ -1,10 +1,10 @@
 """Every parameter of a run, from a notebook and a terminal: names, values, what they change, what is refused."""
-import ast, json, re
+import ast, json, re, subprocess, sys
 from dataclasses import fields
 from pathlib import Path
 import pytest
 from fastcore.docments import docments
-from diffsda.experiment import main, make_parser
+from diffsda.programs import train as main, train_options
 from diffsda.factors import BadInput, refusal
 from diffsda.presets import PRESETS
 from diffsda.settings import (CHOICES, GROUPS, ModelSettings, Settings, TrainSettings, configure, kind_of,
@@ -98,15 +98,15 @@ def test_what_papermill_makes_of_a_word(words, kind):
     ('--input_scaling unit --temperature 1', dict(input_scaling='unit', temperature=1.)), ('', {}),
 ])
 def test_from_a_terminal(words, expected):
-    assert read_settings(vars(make_parser().parse_args(words.split()))) == Settings(**expected)
+    assert read_settings(vars(train_options().parse_args(words.split()))) == Settings(**expected)
 
 @pytest.mark.parametrize('words', ['--s_dim 2.5', '--P_mean much', '--rnu x', '--stand'])
 def test_a_terminal_refuses(words, capsys):
-    with pytest.raises(SystemExit) as end: make_parser().parse_args(words.split())
+    with pytest.raises(SystemExit) as end: train_options().parse_args(words.split())
     assert end.value.code == 2 and words.split()[0] in capsys.readouterr().err
 
 def test_help_has_every_parameter_in_its_group():
-    said = ' '.join(make_parser().format_help().split())
+    said = ' '.join(train_options().format_help().split())
     for group in GROUPS:
         assert f'{group.__doc__}:' in said
         for f in fields(group): assert f'--{f.name}' in said and docments(group)[f.name].split(';')[0] in said
@@ -169,3 +169,14 @@ def test_the_home_folder_in_paths(monkeypatch, tmp_path):
     found = read_settings(given)
     assert (found.run, found.start, found.data_dir) == tuple(f'{tmp_path}/{p}' for p in ('runs/x', 'a', 'b'))
     assert found.first_stage == ''
+
+@pytest.mark.parametrize('program', ['train', 'evaluate', 'paper'])
+@pytest.mark.parametrize('words', ['--help', '--mistyped 1'])
+def test_the_terminal_is_answered_before_torch_is_loaded(program, words):
+    code = f'''
+import sys
+from diffsda import programs
+try: programs.{program}({words.split()!r})
+except SystemExit as end: print("code", end.code, "torch" in sys.modules, "numpy" in sys.modules)'''
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == f'code {2 * (words != "--help")} False False', done.stderr

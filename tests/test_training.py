@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest, torch
 from PIL import Image
-from diffsda.experiment import main, progress_picture, rows_by_colour
+from diffsda.experiment import progress_picture, rows_by_colour
 from diffsda.factors import BadInput
+from diffsda.programs import train as main
 from diffsda.training import Clock
 from fixtures import make_sprite_sheets
 from fixtures_notebooks import run_cells
@@ -66,7 +67,7 @@ def test_two_processes_train_in_step(tmp_path):
     script = tmp_path / 'two.py'
     script.write_text('''
 import torch
-from diffsda import experiment
+from diffsda import experiment, programs
 def show(e):
     rank, world = e.trainer.accelerator.process_index, e.trainer.accelerator.num_processes
     weights = torch.stack([p.detach().double().sum() for p in e.trainer.unwrapped_model.parameters()])
@@ -74,7 +75,7 @@ def show(e):
     print(f"rank {rank} of {world}: {weights.sum().item():.12f} {mean:.6f}", flush=True)
     raise SystemExit
 experiment.Experiment.train = lambda e: e.trainer.fit() and show(e)
-experiment.main()
+programs.train()
 ''')
     torchrun = (sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2')
     run = tmp_path / 'run'

@@ -7,10 +7,11 @@ import pytest, torch
 from torch import nn
 import under_fire
 from diffsda import clips as prepared
-from diffsda.experiment import EXAMPLES, Experiment, main
+from diffsda.experiment import Experiment
 from diffsda.factors import refusal
 from diffsda.files import locked
 from diffsda.model import DiffSDA
+from diffsda.programs import train as main, train_options
 from diffsda.settings import read_settings
 from diffsda.toys import CartoonFaces
 from diffsda.training import CSVTracker, Trainer, TrainConfig, data_facts, load_checkpoint, what_changed
@@ -182,7 +183,7 @@ def test_the_hint_says_how_it_was_launched(environment, start, monkeypatch, run)
 
 def test_torchrun_leaves_our_options_alone():
     "`--run` and `--start` are beginnings of options of its own; behind `--` they are ours."
-    line = next(line for line in EXAMPLES.splitlines() if 'torchrun' in line)
+    line = next(line for line in train_options().epilog.splitlines() if 'torchrun' in line)
     program, options = torchrun_reads(re.split('  +', line.strip())[0])
     assert program == 'diffsda-train' and '--run' in options
 
