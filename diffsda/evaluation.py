@@ -9,7 +9,7 @@ __all__ = ['FACES', 'USUAL', 'checkpoint', 'open_network', 'open_judge', 'Evalua
 
 # %% ../nbs/68_evaluation.ipynb #680002
 import hashlib, json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -19,8 +19,8 @@ from .baselines import open_model
 from .datasets import open_dataset
 from .experiment import commit
 from .explorer import data_settings, recorded
-from .factors import BadInput, Factors, check_number, refuse
-from .files import expanded, explained, fingerprint, write_json, write_rows
+from .factors import BadInput, Factors, refuse
+from .files import expanded, explained, fingerprint, write_json
 from .first_stage import stage_for, to_pixels
 from .judge import Judge, judge_scores
 from .metrics import mse, sharpness
@@ -30,7 +30,6 @@ from .preparation import data_folder
 from .prior import Prior, check_prior
 from .protocol import (KINDS, NOISE, Interval, bootstrap, check_noise, clip_names, difference, fixed_pairs,
     identities, load_pairs, over_seeds, read_pairs, reconstruct, swap_both, write_pairs)
-from .settings import PARTS, EvaluationSettings
 
 # %% ../nbs/68_evaluation.ipynb #680008
 FACES = 'mug', 'voxceleb', 'celebv_hq', 'london', 'grid'

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from . import viz
-from .evaluation import Evaluation, EvaluationSettings
+from .evaluation import Evaluation
 from .experiment import commit
 from .explorer import recorded
 from .factors import check_number, refuse
@@ -23,7 +23,7 @@ from .files import expanded, fingerprint, replacing, write_json
 from .metrics import mse
 from .model import evaluations, planned
 from .protocol import reconstruct, swap_both
-from .settings import read_settings
+from .settings import EvaluationSettings, read_settings
 from .traversal import fit_components, load_components
 
 # %% ../nbs/71_figures.ipynb #fg0007

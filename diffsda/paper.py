@@ -8,7 +8,7 @@ __all__ = ['MARK', 'manifest', 'items_named', 'value_of', 'parameters_of', 'code
            'make_items', 'entry', 'write_page', 'assigned', 'given_folders', 'what_lacks']
 
 # %% ../nbs/72_paper.ipynb #pp0002
-import ast, csv, hashlib, json, re, sys
+import ast, csv, hashlib, json, re
 from functools import lru_cache
 from pathlib import Path
 from .factors import BadInput, refuse

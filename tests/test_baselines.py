@@ -5,12 +5,12 @@ import torch
 from fixtures_speech import make_librispeech
 from diffsda.baselines import (CLASSES, METHODS, SLIPS, Baseline, OwnPrior, baseline_config,
     configure_baseline, content_view, cycled, motion_view, open_model)
-from diffsda.evaluation import Evaluation, EvaluationSettings
+from diffsda.evaluation import Evaluation
 from diffsda.experiment import Experiment
 from diffsda.explorer import New, Swap, Walk, open_session
 from diffsda.factors import refusal
 from diffsda.programs import train as main
-from diffsda.settings import Settings, read_settings
+from diffsda.settings import EvaluationSettings, Settings, read_settings
 from diffsda.toys import CartoonFaces
 from diffsda.training import TrainConfig, Trainer
 from diffsda.verification import open_voices, verify

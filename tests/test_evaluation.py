@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 from diffsda import evaluation
-from diffsda.evaluation import Evaluation, EvaluationSettings, as_frame, open_judge, other_people
+from diffsda.evaluation import Evaluation, as_frame, open_judge, other_people
 from diffsda.detectors import PersonReID
 from diffsda.factors import as_pixels, refusal
 from diffsda.model import DiffSDA
 from diffsda.presets import ModelConfig
 from diffsda.programs import evaluate as main
 from diffsda.protocol import fixed_pairs, write_pairs
-from diffsda.settings import read_settings
+from diffsda.settings import EvaluationSettings, read_settings
 from diffsda.toys import CartoonFaces
 from fixtures_notebooks import run_cells
 

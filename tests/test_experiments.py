@@ -4,10 +4,9 @@ from dataclasses import fields
 from pathlib import Path
 import numpy as np
 import pytest
-from diffsda.evaluation import EvaluationSettings
 from diffsda.experiment import Experiment
 from diffsda.programs import train as main
-from diffsda.settings import Settings
+from diffsda.settings import EvaluationSettings, Settings
 from diffsda.model import DiffSDA
 from diffsda.factors import BadInput
 from fixtures_notebooks import run_cells
