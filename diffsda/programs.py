@@ -80,10 +80,11 @@ def paper_options(): # ArgumentParser of diffsda-paper
 @contextmanager
 def one_sentence(program): # its name
     "Inside the block what is refused ends the program with a sentence, not with a traceback."
-    from diffsda.factors import BadInput
-    try: yield
-    except BadInput as e: sys.exit(f'{program}: {e}')
+    try:
+        from diffsda.factors import BadInput # takes seconds, in which somebody may press Ctrl-C
+        yield
     except KeyboardInterrupt: sys.exit(130)
+    except BadInput as e: sys.exit(f'{program}: {e}')
 
 def train(argv=None): # list of words; None: those of the terminal
     "diffsda-train: the experiment of train.ipynb."

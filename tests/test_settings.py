@@ -180,3 +180,13 @@ try: programs.{program}({words.split()!r})
 except SystemExit as end: print("code", end.code, "torch" in sys.modules, "numpy" in sys.modules)'''
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == f'code {2 * (words != "--help")} False False', done.stderr
+
+def test_ctrl_c_while_torch_is_loaded(monkeypatch):
+    import builtins
+    from diffsda import programs
+    def impatient(name, *words, real=builtins.__import__):
+        if name.endswith('factors'): raise KeyboardInterrupt
+        return real(name, *words)
+    monkeypatch.setattr(builtins, '__import__', impatient)
+    with pytest.raises(SystemExit) as end: programs.train([])
+    assert end.value.code == 130
