@@ -62,7 +62,8 @@ def sources(folder, args):
     lost += [Source(who, str(p), refused=f'{p}: the only picture of {who}; two are needed') for who, p in alone.items()]
     real = [Source(who, str(min(which.values())), side[who], {'subject': who} | labels.get(who, {}), part(which))
             for who, which in sorted(found.items()) if who not in alone]
-    return lost + real + between([r for r in real if r.split == 'train'], args.between)
+    train = [r for r in real if r.split == 'train'][:args.people or None]
+    return lost + train + [r for r in real if r.split != 'train'] + between(train, args.between)
 
 def between(people, n): # Sources -> n more, each with two of them and how far from the first to the second it is
     if not n: return []
@@ -116,6 +117,7 @@ if __name__ == '__main__':
     p.add_argument('--strengths', type=int, default=9, help='pictures from neutral to the smile; a clip has twice as '
                    'many less one')
     p.add_argument('--between', type=int, default=0, help='so many people more for training, each between two of them')
+    p.add_argument('--people', type=int, default=0, help='so many people for training, the first by name; 0: all')
     p.add_argument('--points', default='face-api', choices=['face-api', 'dlib'], help='detector of the '
                    'landmarks, where no landmarks.npz is (nbs/58_detectors.ipynb)')
     p.add_argument('--weights', default='', help="folder of its weights; '' is where they usually are")
