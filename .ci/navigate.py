@@ -22,7 +22,7 @@ SECTIONS = { # the order of reading, not of numbers: the model comes before the 
     'Data': '24_faces 32_toys 33_sprites 25_sound 35_vowels 36_speech',
     'Preparing data': '30_codec 31_clips 34_video 37_morphs 38_preparation 39_datasets',
     'High resolution': '26_first_stage train_first_stage latents',
-    'Running experiments': '03_files 43_settings 44_pace 65_experiment 73_programs',
+    'Running experiments': '03_files 43_settings 44_pace 65_experiment 73_programs 74_bench',
 }
 ORDER = ' '.join(SECTIONS.values()).split()
 LONG = 36 # cells: from here on a notebook opens with its contents

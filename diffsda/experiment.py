@@ -10,10 +10,13 @@ __all__ = ['FREE', 'RESULTS', 'Experiment', 'commit', 'check_frames', 'start_mod
 import json, math, os, platform, shlex, subprocess, tempfile
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from einops import rearrange
 from fastcore.basics import patch
 from tqdm import tqdm
@@ -26,7 +29,7 @@ from .files import expanded, explained, replacing, write_json
 from .first_stage import stage_for, to_pixels
 from .metrics import mse, swap_error
 from .model import DiffSDA, evaluations
-from .pace import first_swap, set_pace, verdict
+from .pace import choose_precision, first_swap, seconds_per_step, set_pace, verdict
 from .presets import ModelConfig
 from .settings import Settings, configure, run_folder
 from .sound import RATE, to_sound
@@ -45,16 +48,32 @@ class Experiment:
         config, train = (configure if settings.method == 'diffsda' else configure_baseline)(settings)
         epochs = 0 if train.get('steps') or train.get('minutes') else train.get('epochs', 0)
         train.pop('epochs', 0)
-        self.config = TrainConfig(**{'steps': epochs, **train})
+        auto = train['precision'] == 'auto'
+        self.config = TrainConfig(**{'steps': epochs, **train} | ({'precision': 'no'} if auto else {}))
         self.images = len(config.frame) == 3 # or frames of sound
         self.shown = 8 if self.images else self.config.n_frames # frames of a clip in pictures and measurements
         self.open_data(config)
         batches = max(len(self.train_set) // self.config.batch_size, 1) # in an epoch
         if epochs: self.config = replace(self.config, steps=epochs * batches)
         self.make_model(config)
+        if auto: self.config = replace(self.config, precision=self.choose_precision())
         self.trainer = Trainer(self.model, self.train_set, self.config, self.out, settings.resume, self.sample, verbose)
         try: self.begin()
         except BaseException: self.trainer.release(); raise
+
+# %% ../nbs/65_experiment.ipynb #650135
+@patch
+def choose_precision(self:Experiment):
+    "'no' or 'bf16': what this run began with, or what is faster here."
+    if self.settings.resume:
+        with suppress(OSError, ValueError, KeyError):
+            return json.loads((self.out / 'run.json').read_text())['train']['precision']
+    state = PartialState()
+    clips = self.train_set.draw(np.random.default_rng(0), 8, min(self.config.n_frames, 2 if self.images else 68))
+    say = print if self.verbose and state.is_main_process else None
+    time_of = partial(seconds_per_step, seconds=.5 if state.num_processes == 1 else 0) # 0: equally many steps in each
+    found = choose_precision(self.model.to(state.device).train(), torch.as_tensor(clips), say, time_of)
+    return broadcast_object_list([found])[0]
 
 # %% ../nbs/65_experiment.ipynb #650102
 def commit(): # of the clone that this package runs from; '' where there is none
@@ -356,7 +375,7 @@ def facts(self:Experiment, pairs): # SwapPairs
                     torch=torch.__version__)
     return trained, measured
 
-# %% ../nbs/65_experiment.ipynb #650134
+# %% ../nbs/65_experiment.ipynb #650136
 @patch
 def measure(self:Experiment, verbose=True): # show progress bars
     "Measure what was saved on test identities; metrics.json, pictures and sounds. Returns the metrics."

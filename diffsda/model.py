@@ -92,21 +92,23 @@ def check_frames(self:DiffSDA, clip, # tensor
 # %% ../nbs/41_model.ipynb #410018
 @patch
 def prepare_batch(self:DiffSDA, clips, # (b, t, ...) as the user sees them
-                 ):                    # x as clips; sigma (b, t); noise as x: the arguments of `forward`
-    "The encoded clips, a noise level for every frame, and standard normal noise. Raises BadInput for other frames."
+                 ):                    # x as clips; sigma (b, t); noise as x; (b, t, d_dim): the arguments of `forward`
+    "The encoded clips, a noise level for every frame, and all noise of a step. Raises BadInput for other frames."
     self.check_frames(clips)
     x = self.codec.encode(clips)
-    return x, self.noise.sample(x.shape[:2], device=x.device), torch.randn_like(x)
+    batch = x, self.noise.sample(x.shape[:2], device=x.device), torch.randn_like(x)
+    if not (self.config.d_noise and self.training): return batch
+    return *batch, torch.randn(*x.shape[:2], self.config.d_dim, device=x.device)
 
 @patch
 def forward(self:DiffSDA, x, # (b, t, ...) encoded clip
             sigma,           # (b, t) noise levels
             noise,           # as x, standard normal
+            noise_d=None,    # (b, t, d_dim), standard normal, where the decoder sees d with noise
            ):                # (b, t) weighted loss of every frame
     "The denoising loss (Eq. 8)."
     factors = self.encoder(x)
-    if self.config.d_noise and self.training:
-        factors = factors.replace(d=factors.d + self.config.d_noise * torch.randn_like(factors.d))
+    if noise_d is not None: factors = factors.replace(d=factors.d + self.config.d_noise * noise_d)
     return edm_loss(self.denoiser, x, factors.cond(), sigma, noise)
 
 # %% ../nbs/41_model.ipynb #410023

@@ -75,8 +75,9 @@ class TrainSettings:
     lr: float | None = None             # peak learning rate
     ema: float | None = None            # decay of the averaged weights; 0: no averaging
     checkpoint_every: int | None = None # steps between checkpoints
-    precision: str = 'no'               # 'no' (float32), 'bf16' or 'fp16'
+    precision: str = 'auto'             # 'auto': the faster of 'no' (float32) and 'bf16' (bfloat16); or 'fp16'
     compile: bool = False               # torch.compile: a minute to start, then faster; for long runs
+    recompute: bool = False             # images: keep less for the gradient, compute it again; for large frames
     workers: int = 0                    # processes that draw batches ahead
     seed: int = 0                       # of weights, batches and noise
 

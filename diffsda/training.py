@@ -27,10 +27,13 @@ from fastcore.basics import patch
 from tqdm import tqdm
 from .factors import BadInput, refuse
 from .files import expanded, explained, locked, reason_of, replacing, write_rows
+from .unet import Stage
 
-# %% ../nbs/42_training.ipynb #420007
+# %% ../nbs/42_training.ipynb #420007a
 AT_LEAST_TWO = dict(n_frames='what moves needs two frames a clip; our presets take 2 of images, 68 of sound',
                     batch_size='standardising needs two clips a step; our presets take 16 or 24')
+
+# %% ../nbs/42_training.ipynb #420007
 @dataclass(frozen=True)
 class TrainConfig:
     "How long and how to train. Steps or minutes, whichever ends first; 0 means no such limit. Raises BadInput."
@@ -45,11 +48,12 @@ class TrainConfig:
     ema: float = 0.999          # decay of the averaged weights that are sampled from and saved
     precision: str = 'no'       # 'no' (float32), 'bf16' or 'fp16'
     compile: bool = False       # torch.compile the two networks: a minute to start, then faster; needs a C++ compiler
+    recompute: bool = False     # images: keep less for the gradient and compute it again; for large frames
     seed: int = 0               # of the weights, the batches and the noise
     workers: int = 0            # processes that draw batches ahead of the loop
     log_every: int = 20         # steps between rows of metrics.csv
     sample_every: int = 500     # steps between sample images
-    checkpoint_every: int = 500 # steps between checkpoints
+    checkpoint_every: int = 500 # likewise
 
     def __post_init__(self):
         if not (self.steps or self.minutes):
@@ -61,17 +65,17 @@ class TrainConfig:
 
 # %% ../nbs/42_training.ipynb #420010
 class Batches(Dataset):
-    "Batch number `step` is a function of (seed, step, rank) and of nothing else: that makes a resume exact."
-    def __init__(self, data, # anything with draw(rng, batch_size, n_frames)
-                 config,     # TrainConfig
-                 rank=0):    # number of the process
-        self.data, self.config, self.rank = data, config, rank
+    "Batch number `step` is a function of (seed, step) and of nothing else: that makes a resume exact."
+    def __init__(self, data,    # anything with draw(rng, batch_size, n_frames)
+                 config,        # TrainConfig
+                 processes=1):  # that share a batch
+        self.data, self.config, self.processes = data, config, processes
 
     def rng(self, step): # a numpy generator
-        return np.random.default_rng([self.config.seed, step, self.rank])
+        return np.random.default_rng([self.config.seed, step, 0])
 
-    def __getitem__(self, step): # (batch_size, n_frames, ...) clips as the user sees them
-        return self.data.draw(self.rng(step), self.config.batch_size, self.config.n_frames)
+    def __getitem__(self, step): # (processes * batch_size, n_frames, ...) clips as the user sees them
+        return self.data.draw(self.rng(step), self.processes * self.config.batch_size, self.config.n_frames)
 
 class CountFrom:
     "The endless sampler start, start + 1, ..."
@@ -282,7 +286,7 @@ class Trainer:
         self.lock, self.depth, self.stamp = None, 0, ''    # of the folder, see `holding`; '' is not looked yet
         self.csv = CSVTracker(self.out / 'metrics.csv')
         self.accelerator = accelerate(config, self.out, [self.csv] + ['tensorboard'] * is_tensorboard_available())
-        self.batches, self.data = Batches(data, config, self.accelerator.process_index), data_facts(data)
+        self.batches, self.data = Batches(data, config, self.accelerator.num_processes), data_facts(data)
         self.prepare(model)
         self.acquire()
         try:
@@ -296,6 +300,8 @@ class Trainer:
 def prepare(self:Trainer, model): # DiffSDA
     "The model and its optimiser on their device, the average beside them."
     c = self.config
+    for layers in model.modules():
+        if isinstance(layers, Stage): layers.recompute = c.recompute
     optimizer = torch.optim.AdamW(model.parameters(), lr=c.lr, weight_decay=c.weight_decay)
     self.scheduler = LambdaLR(optimizer, lambda _: schedule(self.progress, self.step, c.warmup))
     self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
@@ -365,11 +371,14 @@ def average(self:Trainer, averaged, current, _): # lists of tensors; the third i
 @patch
 def train_step(self:Trainer, clips, # (b, t, ...) as the user sees them, on any device
               ):                    # the loss, a tensor on the device
-    "One step of Eq. 8. All randomness comes from (seed, step, rank); nothing here waits for the device."
+    "One step of Eq. 8. All randomness comes from (seed, step); nothing here waits for the device."
     c, acc = self.config, self.accelerator
-    seed = np.random.SeedSequence([c.seed, self.step, acc.process_index, 1]).generate_state(1)[0]
-    torch.manual_seed(int(seed))
+    rank, processes = acc.process_index, acc.num_processes
+    seed = int(np.random.SeedSequence([c.seed, self.step, 0, 1]).generate_state(1)[0])
+    torch.manual_seed(seed)
     batch = self.unwrapped_model.prepare_batch(clips.to(acc.device, non_blocking=True))
+    batch = [part.chunk(processes)[rank] for part in batch]
+    if processes > 1: torch.manual_seed(seed + 1 + rank)
     with acc.autocast(): loss = self.model(*batch).mean()
     acc.backward(loss)
     norm = acc.clip_grad_norm_(self.model.parameters(), c.clip_norm)
@@ -400,15 +409,12 @@ def clips_of(data, # anything with draw
 
 @patch
 def faulty_clips(self:Trainer, step): # of a bad loss
-    "Sentences on the NaN and infinite numbers that the batches of this step hold, over all processes."
-    found = []
-    for rank in range(self.accelerator.num_processes):
-        batches = Batches(self.batches.data, self.config, rank)
-        clips, names = clips_of(batches.data, lambda: torch.as_tensor(batches[step]))
-        bad = (~clips.isfinite()).flatten(1).sum(1).tolist()
-        for i, n in enumerate(bad):
-            name = f'clip {names[i]}' if names else f'clip {i} of the batch' + f' of process {rank}' * (rank > 0)
-            if n: found.append(f'{name} ({n} of {clips[i].numel()} values)')
+    "Sentences on the NaN and infinite numbers that the batch of this step holds."
+    clips, names = clips_of(self.batches.data, lambda: torch.as_tensor(self.batches[step]))
+    bad, found = (~clips.isfinite()).flatten(1).sum(1).tolist(), []
+    for i, n in enumerate(bad):
+        name = f'clip {names[i]}' if names else f'clip {i} of the batch'
+        if n: found.append(f'{name} ({n} of {clips[i].numel()} values)')
     return list(dict.fromkeys(found))
 
 # %% ../nbs/42_training.ipynb #420109
@@ -607,7 +613,8 @@ def log(self:Trainer, clock): # Clock, restarted here
     self.check_finite()
     self.check_gradients()
     seconds, steps = max(clock.since_log, 1e-9), self.step - self.logged
-    row = dict(loss=float(self.loss) / steps, lr=self.scheduler.get_last_lr()[0], minutes=self.elapsed / 60,
+    loss = self.accelerator.reduce(torch.as_tensor(self.loss, device=self.accelerator.device), 'mean')
+    row = dict(loss=float(loss) / steps, lr=self.scheduler.get_last_lr()[0], minutes=self.elapsed / 60,
                steps_per_s=(self.step - clock.step) / seconds, loading=clock.waited / seconds)
     self.loading.append((clock.waited, seconds))
     with explained(self.out, 'the training curve cannot be written', 'name another folder'):

@@ -8,6 +8,7 @@ __all__ = ['to_patches', 'from_patches', 'check_size', 'Stage', 'stage', 'Trunk'
 # %% ../nbs/21_unet.ipynb #21003
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from einops import rearrange, repeat
 from .factors import refuse
 from .layers import ResBlock, SelfAttention, check_lengths, groups, noise_embedding, zero_
@@ -42,11 +43,15 @@ def check_size(frame,  # (c, h, w)
 # %% ../nbs/21_unet.ipynb #21012
 class Stage(nn.Sequential):
     "Layers in a row; the residual blocks are conditioned on the noise level and the factors."
+    recompute = False # keep less for the gradient, and compute it again
     def forward(self,
         h,     # (n, c, h, w)
         *cond, # emb and z, or nothing
     ):         # (n, c_out, h, w)
-        for layer in self: h = layer(h, *cond) if isinstance(layer, ResBlock) else layer(h)
+        again = self.recompute and torch.is_grad_enabled()
+        for layer in self:
+            given = (h, *cond) if isinstance(layer, ResBlock) else (h,)
+            h = checkpoint(layer, *given, use_reentrant=False) if again else layer(*given)
         return h
 
 def stage(c_in,   # channels in

@@ -15,7 +15,7 @@ from diffsda.toys import CartoonFaces
 from diffsda.training import TrainConfig, Trainer
 from diffsda.verification import open_voices, verify
 
-tiny = dict(dataset='cartoon', n_clips=24, pairs=2, batch_size=4, n_frames=3)
+tiny = dict(dataset='cartoon', n_clips=24, pairs=2, batch_size=4, n_frames=3, precision='no')
 
 def train(folder, **given):
     return Experiment(read_settings(tiny | dict(run=str(folder)) | given), verbose=False).train()

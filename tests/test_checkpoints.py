@@ -155,3 +155,14 @@ def test_settings_that_no_model_has_are_refused(copied):
                        (config | {number: float('nan')}, [number])):
         (folder / 'config.json').write_text(json.dumps(odd))
         refused(str(folder), *words)
+
+def test_bfloat16_gives_the_same_gradient():
+    "What `precision='auto'` may choose: the direction of the whole gradient, and its length."
+    model = DiffSDA.from_pretrained(checkpoints / 'cartoon64').train()
+    torch.manual_seed(0)
+    batch, found = model.prepare_batch(CartoonFaces('train', n_clips=8).pairs(4, n_frames=2, seed=0).static), []
+    for bf16 in (False, True):
+        model.zero_grad()
+        with torch.autocast('cpu', torch.bfloat16, enabled=bf16): model(*batch).mean().backward()
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert torch.cosine_similarity(*found, dim=0) > .99 and abs(found[1].norm() / found[0].norm() - 1) < .03

@@ -4,7 +4,9 @@ from types import SimpleNamespace
 import pytest, torch
 import under_fire # a preset of that name, small
 from diffsda.experiment import Experiment
-from diffsda.pace import FIRST_SWAP, choose_threads, first_swap, forecast, seconds_per_step, thread_counts, verdict
+from diffsda.pace import (FIRST_SWAP, choose_precision, choose_threads, first_swap, forecast, seconds_per_step,
+                          thread_counts, verdict)
+from diffsda.model import DiffSDA
 from diffsda.presets import PRESETS
 from diffsda.settings import Settings, configure
 
@@ -25,6 +27,30 @@ def test_the_fastest_number_of_threads_is_kept(speed, best, pass_time):
     now = []
     measured = choose_threads(lambda: pass_time(speed[now[-1]]), [4, 2, 1], now.append)
     assert now[-1] == best and min(measured, key=measured.get) == best
+
+@pytest.mark.parametrize('speed, best', [({'no': 1., 'bf16': .5}, 'bf16'), ({'no': 1., 'bf16': .95}, 'no'),
+                                         ({'no': 1., 'bf16': 4.}, 'no')], ids=['fast', 'no gain', 'slow'])
+def test_the_faster_precision_is_chosen(speed, best):
+    model, times, lines = DiffSDA(PRESETS['under_fire'].model).train(), iter(speed.values()), []
+    assert choose_precision(model, torch.rand(2, 2, 3, 16, 16), lines.append, lambda step: next(times)) == best
+    assert lines == [f'float32: {speed["no"]:.2g} s, bfloat16: {speed["bf16"]:.2g} s for 2 clips; training in '
+                     f'{"bfloat16" if best == "bf16" else "float32"} (precision={best})']
+
+def test_what_is_timed_is_really_bfloat16(monkeypatch):
+    model, seen = DiffSDA(PRESETS['under_fire'].model).train(), []
+    model.denoiser.backbone.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled('cpu')))
+    def once(step): step(); return 1.
+    choose_precision(model, torch.rand(2, 2, 3, 16, 16), None, once)
+    assert seen == [False, True]
+
+def test_a_resumed_run_keeps_its_precision(tmp_path, monkeypatch):
+    said = dict(preset='under_fire', n_clips=12, pairs=2, run=str(tmp_path / 'run'))
+    for steps, answer in ((2, 'bf16'), (3, 'no')): # the second time the other one would be faster
+        monkeypatch.setattr('diffsda.experiment.choose_precision', lambda *_: answer)
+        e = Experiment(Settings(**said, steps=steps, resume=steps == 3), verbose=False).train()
+        assert e.config.precision == e.trainer.accelerator.mixed_precision == 'bf16'
+        ran = json.loads((tmp_path / 'run/run.json').read_text())
+        assert ran['train']['precision'] == 'bf16' and ran['settings']['precision'] == 'auto'
 
 def test_numbers_of_threads_to_try():
     assert [thread_counts(n) for n in (1, 2, 6, 16)] == [[1], [2, 1], [6, 3, 1], [16, 8, 4, 2, 1]]

@@ -7,12 +7,12 @@ from PIL import Image
 from diffsda.experiment import progress_picture, rows_by_colour
 from diffsda.factors import BadInput
 from diffsda.programs import train as main
-from diffsda.training import Clock
+from diffsda.training import Clock, load_checkpoint, read_curve
 from fixtures import make_sprite_sheets
 from fixtures_notebooks import run_cells
 
 root = Path(__file__).resolve().parent.parent
-tiny = dict(dataset='cartoon', n_clips=24, pairs=2, batch_size=2, n_frames=3)
+tiny = dict(dataset='cartoon', n_clips=24, pairs=2, batch_size=2, n_frames=3, precision='no')
 
 def environment():
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
@@ -62,8 +62,8 @@ def test_a_stopped_run_writes_a_checkpoint_first(how, tmp_path):
     assert code == 128 + how and f'stopped by {how.name} after step' in said and 'resume' in said
     assert f"after step {torch.load(run / 'checkpoint.pt', weights_only=True)['step']};" in said
 
-def test_two_processes_train_in_step(tmp_path):
-    "Two processes of two clips each: one model, one curve, other batches than one process draws; `--run` is ours."
+def test_two_processes_train_as_one_with_twice_the_batch(tmp_path):
+    "Two processes of two clips each, and one of four: the same batches, losses and weights, to rounding."
     script = tmp_path / 'two.py'
     script.write_text('''
 import torch
@@ -79,15 +79,20 @@ programs.train()
 ''')
     torchrun = (sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2')
     run = tmp_path / 'run'
-    given = {**tiny, 'n_clips': 8, 'run': run, 'steps': 2, 'checkpoint_every': 2, 'base': 8, 'hidden': 8}
+    given = {**tiny, 'n_clips': 8, 'run': run, 'steps': 6, 'checkpoint_every': 6, 'base': 8, 'hidden': 8, 'd_noise': 1.}
     said, code = finish(start(*torchrun, '--no-python', '--', sys.executable, str(script), *options(given)))
     ranks = sorted(re.findall(r'rank \d of \d: \S+ \S+', said))
     assert code == 0 and [r[:11] for r in ranks] == ['rank 0 of 2', 'rank 1 of 2'], said
     (weights0, batch0), (weights1, batch1) = (r.split(': ')[1].split() for r in ranks)
-    assert weights0 == weights1 and batch0 != batch1
-    assert (run / 'metrics.csv').read_text().count('\n') == 2
+    assert weights0 == weights1 and batch0 == batch1
     assert json.loads((run / 'run.json').read_text())['made_with']['processes'] == 2
-    said = terminal_refusal(**{**given, 'resume': True, 'steps': 4})
+    alone = {**given, 'run': tmp_path / 'alone', 'batch_size': 2 * given['batch_size']}
+    assert finish(start(sys.executable, str(script), *options(alone)))[1] == 0
+    two, one = (load_checkpoint(folder / 'checkpoint.pt') for folder in (run, alone['run']))
+    for name, ours in one['model'].items(): assert torch.allclose(ours, two['model'][name], atol=2e-5), name
+    losses = [read_curve(folder / 'metrics.csv')[-1]['loss'] for folder in (run, alone['run'])]
+    assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-4)
+    said = terminal_refusal(**{**given, 'resume': True, 'steps': 8})
     assert 'started in 2 processes, not 1' in said and '--nproc_per_node 2 --no-python -- diffsda-train' in said
 
 

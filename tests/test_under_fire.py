@@ -18,7 +18,7 @@ from diffsda.training import CSVTracker, Trainer, TrainConfig, data_facts, load_
 from diffsda.unet import doubling
 
 root = Path(__file__).resolve().parent.parent
-tiny = dict(dataset='cartoon', preset='under_fire', n_clips=8, pairs=2, steps=4)
+tiny = dict(dataset='cartoon', preset='under_fire', n_clips=8, pairs=2, steps=4, precision='no')
 def experiment(run, **given): return Experiment(read_settings({**tiny, 'run': str(run), **given}), verbose=False)
 def listing(folder): return {p: p.stat().st_mtime_ns for p in Path(folder).rglob('*')}
 def weights(run): return load_checkpoint(run / 'checkpoint.pt')['model']
